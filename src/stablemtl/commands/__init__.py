@@ -1,0 +1,1 @@
+"""One file per subcommand; ``stablemtl.cli`` says what a command file holds."""

@@ -1,0 +1,50 @@
+"""The networks: latent codec, task attention, the model, its builders, the converter of published weights.
+
+The public names are loaded when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stablemtl.models.builders import from_base, nano_codec, nano_model, nano_task_attention_config
+    from stablemtl.models.codec import LatentCodec
+    from stablemtl.models.convert import from_published
+    from stablemtl.models.model import StableMTLModel
+    from stablemtl.models.task_attention import TaskAttentionConfig
+
+__all__ = [
+    "LatentCodec",
+    "StableMTLModel",
+    "TaskAttentionConfig",
+    "from_base",
+    "from_published",
+    "nano_codec",
+    "nano_model",
+    "nano_task_attention_config",
+]
+
+_HOMES = {
+    "LatentCodec": "codec",
+    "StableMTLModel": "model",
+    "TaskAttentionConfig": "task_attention",
+    "from_base": "builders",
+    "from_published": "convert",
+    "nano_codec": "builders",
+    "nano_model": "builders",
+    "nano_task_attention_config": "builders",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

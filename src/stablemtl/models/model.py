@@ -1,0 +1,448 @@
+"""StableMTLModel: latents of one or two frames in, one latent per task out.
+
+Source: StableMTL (arXiv 2506.08013). One UNet, told the task by a text token, regresses the latent of the
+label image in one step (the *auxiliary* streams, and the whole of StableMTL-S). A second UNet (the *main*
+stream) starts as its copy and attends, in every self-attention block, to the features of the other tasks'
+auxiliary streams (:mod:`stablemtl.models.task_attention`).
+
+The released code runs the auxiliary UNet again for each main task. Features of an auxiliary task do not
+depend on the main task, so here they are computed once, all tasks in one batch, and the main tasks in
+another.
+
+Letters: B images, M tasks of a pass, K all tasks, L text tokens, N spatial tokens, C latent channels, (h, w)
+latent size.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast, get_args
+
+import torch
+from diffusers import ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from torch import Tensor, nn
+
+from stablemtl.models.task_attention import (
+    AuxiliaryFeatures,
+    FeatureStream,
+    MainStream,
+    Stream,
+    TaskAttention,
+    TaskAttentionConfig,
+    install_processors,
+    selected_blocks,
+    self_attention_blocks,
+)
+
+SecondFrame = Literal["duplicate", "zero", "average"]
+
+
+class StableMTLModel(ModelMixin, ConfigMixin):
+    """A latent regressor for several tasks: the single-stream UNet and, if added, the main UNet on top.
+
+    Args:
+        unet: options of ``diffusers.UNet2DConditionModel``, for both streams. ``in_channels`` is three times
+            ``out_channels`` (frame, second frame, an unused group of zeros); twice for
+            ``second_frame="average"``.
+        tasks: task names; their order is that of the tokens.
+        token_lengths: text tokens of each task's prompt.
+        task_attention: fields of :class:`TaskAttentionConfig`; None builds the single-stream model.
+        pair_tasks: tasks that look at two frames. Names that are not in ``tasks`` are ignored.
+        second_frame: what the other tasks see in its place: their frame again, zeros, or one group that holds
+            the average of both frames.
+        timestep: the constant diffusion timestep.
+
+    Attributes:
+        auxiliary: the single-stream UNet. With a main stream it is frozen and stays in eval mode.
+        main: the multi-stream UNet, or None.
+        task_attention_blocks: one :class:`TaskAttention` per attending block.
+        task_tokens: prompt embeddings (K, L, D), zero-padded.
+        token_mask: True at the tokens that are no padding, (K, L), bool.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["BasicTransformerBlock", "ResnetBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"]  # noqa: RUF012
+
+    task_tokens: Tensor
+    token_mask: Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        unet: dict[str, Any],
+        tasks: Sequence[str],
+        token_lengths: Sequence[int],
+        task_attention: dict[str, Any] | None = None,
+        pair_tasks: Sequence[str] = ("optical_flow", "scene_flow"),
+        second_frame: SecondFrame = "duplicate",
+        timestep: int = 999,
+    ) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.pair_tasks = tuple(task for task in pair_tasks if task in self.tasks)
+        self.second_frame = second_frame
+        self.timestep = timestep
+        self._check_config(token_lengths)
+
+        self.auxiliary = build_unet(unet)
+        self.latent_channels = int(self.auxiliary.config["out_channels"])
+        groups = 2 if second_frame == "average" else 3
+        if (in_channels := self.auxiliary.config["in_channels"]) != groups * self.latent_channels:
+            raise ValueError(
+                f"unet in_channels must be {groups} x out_channels = {groups * self.latent_channels} "
+                f"with second_frame={second_frame!r}, got {in_channels}."
+            )
+        install_processors(self.auxiliary)
+        self._size_tokens(token_lengths)
+        self.register_to_config(
+            unet=_public(self.auxiliary.config), tasks=list(tasks), pair_tasks=list(pair_tasks)
+        )
+
+        self.main: UNet2DConditionModel | None = None
+        if task_attention is not None:
+            self._attach(build_unet(unet), TaskAttentionConfig.from_dict(task_attention))
+
+    def add_main_stream(
+        self,
+        task_attention_config: TaskAttentionConfig | None = None,
+        *,
+        initial: UNet2DConditionModel | None = None,
+    ) -> None:
+        """Turns the single-stream model into the multi-stream one, which at first gives the same outputs.
+
+        The main UNet starts as a copy of the auxiliary one, the task attention with an output projection of
+        zeros. The auxiliary UNet is frozen from here on.
+
+        Args:
+            task_attention_config: sizes and masking; None takes the released model's.
+            initial: UNet whose weights the main stream starts from instead (the paper's ablation "w/o
+                single-stream init").
+        Raises:
+            ValueError: a main stream is there already, tasks are fewer than two, or the config does not fit.
+        """
+        if self.main is not None:
+            raise ValueError(
+                "this model has a main stream already; start from the single-stream model to add another."
+            )
+        main = copy.deepcopy(self.auxiliary).requires_grad_(True)
+        if initial is not None:
+            main.load_state_dict(initial.state_dict())
+        self._attach(main, task_attention_config or TaskAttentionConfig())
+        reference = next(self.auxiliary.parameters())
+        self.task_attention_blocks.to(device=reference.device, dtype=reference.dtype)
+
+    def set_tokens(self, tokens: Mapping[str, Tensor]) -> None:
+        """Stores the prompt embeddings; their lengths need not be those the model was built with.
+
+        Args:
+            tokens: task -> (L, D) or (1, L, D), D the UNet's ``cross_attention_dim``.
+        Raises:
+            ValueError: a task is missing or unknown, or a shape is wrong.
+        """
+        if set(tokens) != set(self.tasks):
+            raise ValueError(
+                f"tokens must be given for exactly {', '.join(self.tasks)}; got {', '.join(tokens)}."
+            )
+        rows = []
+        for task in self.tasks:
+            row = tokens[task]
+            if row.ndim == 3 and row.shape[0] == 1:
+                row = row[0]
+            if row.ndim != 2 or row.shape[0] == 0 or row.shape[1] != self._token_width():
+                raise ValueError(
+                    f"tokens[{task!r}] must be (L, {self._token_width()}) or (1, L, {self._token_width()}), "
+                    f"got {tuple(tokens[task].shape)}."
+                )
+            rows.append(row.detach().to(self.task_tokens))
+        self._size_tokens([len(row) for row in rows])
+        for i, row in enumerate(rows):
+            self.task_tokens[i, : len(row)] = row
+        self.register_to_config(token_lengths=list(self.token_lengths))
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What trains: the auxiliary UNet or, once there is one, the main UNet with its task attention."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def train(self, mode: bool = True) -> StableMTLModel:
+        """Sets training mode; the auxiliary UNet stays in eval mode once there is a main stream."""
+        super().train(mode)
+        if self.main is not None:
+            self.auxiliary.eval()
+        return self
+
+    def forward(
+        self,
+        latent: Tensor,
+        latent_next: Tensor | None = None,
+        tasks: Sequence[str] | None = None,
+        batch_tasks: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Predicted label latents, by the main stream when there is one, else by the single stream.
+
+        Args:
+            latent: latent of the frame, shape (B, C, h, w); any h and w.
+            latent_next: latent of the next frame, same shape; None repeats the first one. Only ``pair_tasks``
+                look at it.
+            tasks: tasks to predict; None takes all. Only what they need is computed.
+            batch_tasks: how many tasks at most go through a UNet in one batch; None sends all. Fewer need
+                less memory and more time; outputs are the same.
+            generator: source of the task masking's random numbers (training mode only).
+        Returns:
+            task -> (B, C, h, w), in the order of ``tasks``.
+        Raises:
+            ValueError: an unknown, repeated or missing task, or a wrong shape.
+        """
+        if self.main is None:
+            return self.single_stream(latent, latent_next, tasks, batch_tasks)
+        outputs, _ = self._multi_stream(latent, latent_next, tasks, batch_tasks, generator)
+        return outputs
+
+    def single_stream(
+        self,
+        latent: Tensor,
+        latent_next: Tensor | None = None,
+        tasks: Sequence[str] | None = None,
+        batch_tasks: int | None = None,
+    ) -> dict[str, Tensor]:
+        """The auxiliary UNet's own predictions (StableMTL-S); arguments and result as in :meth:`forward`."""
+        chosen = self._check_inputs(latent, latent_next, tasks, batch_tasks)
+        outputs: dict[str, Tensor] = {}
+        for part in _chunks(chosen, batch_tasks):
+            outputs.update(self._run(self.auxiliary, latent, latent_next, part, None))
+        return outputs
+
+    def attention_maps(
+        self,
+        latent: Tensor,
+        latent_next: Tensor | None = None,
+        tasks: Sequence[str] | None = None,
+        batch_tasks: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[tuple[str, str, int], Tensor]:
+        """How much each main task attends to each auxiliary task; arguments as in :meth:`forward`.
+
+        Returns:
+            (main task, auxiliary task, block index) -> weights (B, h_block, w_block), float32, averaged over
+            heads. Over the auxiliary tasks they sum to one, except in training mode with masking per
+            location.
+        Raises:
+            ValueError: the model has no main stream, or as in :meth:`forward`.
+        """
+        if self.main is None:
+            raise ValueError(
+                "attention_maps needs a main stream, which this single-stream model does not have."
+            )
+        _, streams = self._multi_stream(latent, latent_next, tasks, batch_tasks, generator, keep_weights=True)
+        blocks = self_attention_blocks(self.main)
+        sizes = level_sizes(self.main, (latent.shape[-2], latent.shape[-1]))
+        maps = {}
+        for stream in streams:
+            for block, weights in stream.weights.items():  # (B, N, M, A)
+                by_pair = weights.permute(2, 3, 0, 1).unflatten(-1, sizes[blocks[block].level])
+                for i, main in enumerate(stream.tasks):
+                    for j, other in enumerate(stream.auxiliary_tasks):
+                        if other != main:
+                            maps[main, other, block] = by_pair[i, j]
+        return maps
+
+    def _multi_stream(
+        self,
+        latent: Tensor,
+        latent_next: Tensor | None,
+        tasks: Sequence[str] | None,
+        batch_tasks: int | None,
+        generator: torch.Generator | None,
+        keep_weights: bool = False,
+    ) -> tuple[dict[str, Tensor], list[MainStream]]:
+        assert self.main is not None, "only called with a main stream"
+        chosen = self._check_inputs(latent, latent_next, tasks, batch_tasks)
+        blocks = cast(Iterable[TaskAttention], self.task_attention_blocks)
+        attention = dict(zip(self.attending_blocks, blocks, strict=True))
+
+        # 1. An auxiliary stream for each task that some main task attends to: a single one needs not its own.
+        others = [task for task in self.tasks if chosen != [task]]
+        kept = FeatureStream(self.attending_blocks)
+        with torch.no_grad():
+            for part in _chunks(others, batch_tasks):
+                self._run(self.auxiliary, latent, latent_next, part, kept)
+        features = AuxiliaryFeatures(
+            others, kept.features(len(others)), differentiable=torch.is_grad_enabled()
+        )
+
+        # 2. The main stream of every requested task.
+        outputs: dict[str, Tensor] = {}
+        streams = []
+        parts = _chunks(chosen, batch_tasks)
+        for part in parts:
+            stream = MainStream(
+                part,
+                features,
+                attention,
+                device=latent.device,
+                last=part is parts[-1],
+                generator=generator,
+                keep_weights=keep_weights,
+            )
+            outputs.update(self._run(self.main, latent, latent_next, part, stream))
+            streams.append(stream)
+        return outputs, streams
+
+    def _run(
+        self,
+        unet: UNet2DConditionModel,
+        latent: Tensor,
+        latent_next: Tensor | None,
+        tasks: Sequence[str],
+        stream: Stream | None,
+    ) -> dict[str, Tensor]:
+        """One pass of ``unet`` over a batch of len(tasks) x B samples, task-major."""
+        dtype = unet.conv_in.weight.dtype
+        sample = self._stream_inputs(
+            latent.to(dtype), None if latent_next is None else latent_next.to(dtype), tasks
+        )
+        index = [self.tasks.index(task) for task in tasks]
+        lengths = [self.token_lengths[i] for i in index]
+        longest = max(lengths)
+        tokens = self.task_tokens[index, :longest].to(dtype)
+        mask = None
+        if min(lengths) < longest:  # padding would take part in the cross-attention
+            mask = self.token_mask[index, :longest].repeat_interleave(len(latent), dim=0)
+        prediction = unet(
+            sample,
+            self.timestep,
+            tokens.repeat_interleave(len(latent), dim=0),
+            encoder_attention_mask=mask,
+            cross_attention_kwargs=None if stream is None else {"task_stream": stream},
+            return_dict=False,
+        )[0]  # (M*B, C, h, w)
+        return dict(zip(tasks, prediction.unflatten(0, (len(tasks), -1)).unbind(0), strict=True))
+
+    def _stream_inputs(self, latent: Tensor, latent_next: Tensor | None, tasks: Sequence[str]) -> Tensor:
+        """UNet inputs (M*B, in_channels, h, w), task-major: frames by each task's rule, then zeros."""
+        unused = torch.zeros_like(latent)
+        second = latent if latent_next is None else latent_next
+        if self.second_frame == "average":
+            alone, pair = [latent, unused], [(latent + second) / 2, unused]
+        else:
+            alone = [latent, latent if self.second_frame == "duplicate" else unused, unused]
+            pair = [latent, second, unused]
+        return torch.cat([torch.cat(pair if task in self.pair_tasks else alone, dim=1) for task in tasks])
+
+    def _check_config(self, token_lengths: Sequence[int]) -> None:
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must name each task once, and at least one; got {list(self.tasks)}.")
+        if bad := [task for task in self.tasks if not task or "." in task]:
+            raise ValueError(f"task names become parts of parameter names: no empty one, no dot; got {bad}.")
+        if len(token_lengths) != len(self.tasks) or min(token_lengths) < 1:
+            raise ValueError(
+                f"token_lengths must hold one length >= 1 for each of {len(self.tasks)} tasks, "
+                f"got {list(token_lengths)}."
+            )
+        if self.second_frame not in get_args(SecondFrame):
+            raise ValueError(
+                f"second_frame must be one of {', '.join(get_args(SecondFrame))}, got {self.second_frame!r}."
+            )
+
+    def _check_inputs(
+        self, latent: Tensor, latent_next: Tensor | None, tasks: Sequence[str] | None, batch_tasks: int | None
+    ) -> list[str]:
+        """The tasks to predict, once everything is known to fit."""
+        if latent.ndim != 4 or latent.shape[1] != self.latent_channels or 0 in latent.shape:
+            raise ValueError(
+                f"latent must be (B, {self.latent_channels}, h, w), got {tuple(latent.shape)}. "
+                "Images are encoded with stablemtl.models.LatentCodec."
+            )
+        if latent_next is not None and latent_next.shape != latent.shape:
+            raise ValueError(
+                f"latent_next must have the shape of latent, {tuple(latent.shape)}, "
+                f"got {tuple(latent_next.shape)}."
+            )
+        if isinstance(tasks, str):
+            raise TypeError(
+                f"tasks must be a list of names, got the string {tasks!r}; write tasks=[{tasks!r}]."
+            )
+        chosen = list(self.tasks if tasks is None else tasks)
+        if not chosen:
+            raise ValueError(f"tasks must name at least one task; choose from {', '.join(self.tasks)}.")
+        for task in chosen:
+            if task not in self.tasks:
+                raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}.")
+        if len(set(chosen)) != len(chosen):
+            raise ValueError(f"tasks must name each task once, got {chosen}.")
+        if batch_tasks is not None and batch_tasks < 1:
+            raise ValueError(f"batch_tasks must be at least 1, or None for no limit; got {batch_tasks}.")
+        return chosen
+
+    def _attach(self, main: UNet2DConditionModel, config: TaskAttentionConfig) -> None:
+        """Installs the main UNet with fresh task attention, and freezes the auxiliary one."""
+        if len(self.tasks) < 2:
+            raise ValueError(
+                f"a main stream attends to other tasks: it needs at least two, got {list(self.tasks)}."
+            )
+        blocks = self_attention_blocks(main)
+        self.attending_blocks = selected_blocks(config, blocks)
+        self.task_attention_blocks = nn.ModuleList(
+            TaskAttention(blocks[i].width, self.tasks, config) for i in self.attending_blocks
+        )
+        install_processors(main)
+        self.main = main
+        self.register_to_config(task_attention=config.to_dict())
+        self.auxiliary.requires_grad_(False)
+        self.train(self.training)
+
+    def _size_tokens(self, lengths: Sequence[int]) -> None:
+        """Zero tokens and the mask for prompts of these lengths."""
+        self.token_lengths = tuple(int(length) for length in lengths)
+        like = self._buffers.get("task_tokens", torch.zeros(()))
+        assert like is not None, "task_tokens is a tensor"
+        longest = max(self.token_lengths)
+        self.register_buffer("task_tokens", like.new_zeros(len(self.tasks), longest, self._token_width()))
+        mask = torch.arange(longest) < torch.tensor(self.token_lengths)[:, None]
+        self.register_buffer("token_mask", mask.to(like.device), persistent=False)  # known from the config
+
+    def _token_width(self) -> int:
+        width = self.auxiliary.config["encoder_hid_dim"] or self.auxiliary.config["cross_attention_dim"]
+        return int(width if isinstance(width, int) else width[0])
+
+
+def build_unet(options: Mapping[str, Any]) -> UNet2DConditionModel:
+    """A stock diffusers UNet from plain options, without those that diffusers adds (``_class_name`` ...).
+
+    Raises:
+        ValueError: an option that ``UNet2DConditionModel`` does not have.
+    """
+    options = _public(options)
+    known = unet_options()
+    if unknown := sorted(set(options) - known):
+        raise ValueError(f"unknown unet option {', '.join(unknown)}; choose from {', '.join(sorted(known))}.")
+    return UNet2DConditionModel(**options)
+
+
+def unet_options() -> set[str]:
+    """Names of the options of ``UNet2DConditionModel``."""
+    return set(inspect.signature(UNet2DConditionModel.__init__).parameters) - {"self"}
+
+
+def level_sizes(unet: UNet2DConditionModel, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """(height, width) of each UNet level for a latent of ``size``, a 3x3 convolution of stride 2 apart."""
+    padding = 2 * unet.config["downsample_padding"] or 1  # zero means one row and one column at the end
+    sizes = [size]
+    for _ in unet.down_blocks[1:]:
+        height, width = sizes[-1]
+        sizes.append(((height + padding - 3) // 2 + 1, (width + padding - 3) // 2 + 1))
+    return sizes
+
+
+def _public(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if not name.startswith("_")}
+
+
+def _chunks(tasks: list[str], limit: int | None) -> list[list[str]]:
+    size = limit or len(tasks)
+    return [tasks[i : i + size] for i in range(0, len(tasks), size)]

@@ -1,0 +1,416 @@
+"""From images to typed predictions: the model, its latent codec, and the tasks' decodings in one object.
+
+Letters: B images of a group; H, W size of the input; h, w size processed; y, x the latent's size.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, overload
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
+from diffusers.utils import deprecation_utils
+from PIL import Image
+from torch import Tensor, nn
+
+from stablemtl.images import ImageSource, frame_picture, processing_size, read_pixels, to_tensor
+from stablemtl.locate import HUB_OPTIONS, find_model
+from stablemtl.models import LatentCodec, StableMTLModel
+from stablemtl.outputs import Prediction, Predictions
+from stablemtl.tasks import build_tasks
+from stablemtl.tasks.base import Task
+
+ONE_FRAME_NOTE = "one frame given: shows no motion"
+"""Note on a motion map predicted without a second frame."""
+
+_LIBRARY = "stablemtl"
+# diffusers renamed the argument; the old name warns where the new one exists.
+_DTYPE_ARGUMENT = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frames:
+    """What is kept of one input between reading and writing."""
+
+    frame: Tensor  # (3, h, w) in [0, 1]
+    frame_next: Tensor | None
+    size: tuple[int, int]  # (H, W)
+    pictures: tuple[Image.Image, ...]  # small copies for the contact sheet
+
+
+class StableMTLPipeline(DiffusionPipeline):
+    """One image, or two consecutive frames, to the seven dense maps.
+
+    >>> pipe = StableMTLPipeline.from_pretrained("nano")  # doctest: +SKIP
+    >>> maps = pipe("street.jpg", "street2.jpg", tasks=["depth", "optical_flow"])  # doctest: +SKIP
+    >>> maps["depth"].values.shape, maps["depth"].unit  # doctest: +SKIP
+    ((480, 640), 'm')
+
+    Args:
+        model: the network; its config names the tasks it knows.
+        vae: the latent codec, one image in [-1, 1] to 4 latent channels and back.
+        task_options: encoding of each task as the model was trained, ``{"depth": {"encoding": "log", ...}}``;
+            a task left out has the published encoding.
+        default_processing_resolution: longest edge at which images are processed [px], 0 for their own size.
+    """
+
+    model_cpu_offload_seq = "model->vae"
+    model: StableMTLModel
+    vae: AutoencoderKL | AutoencoderTiny
+
+    def __init__(
+        self,
+        model: StableMTLModel,
+        vae: AutoencoderKL | AutoencoderTiny,
+        task_options: dict | None = None,
+        default_processing_resolution: int = 0,
+    ) -> None:
+        super().__init__()
+        self.register_modules(model=model, vae=vae)
+        options = {name: dict(values) for name, values in (task_options or {}).items()}
+        known = build_tasks(options)
+        self.tasks: dict[str, Task] = {name: known[name] for name in model.config["tasks"] if name in known}
+        if len(self.tasks) < len(model.config["tasks"]):
+            unknown = sorted(set(model.config["tasks"]) - set(known))
+            raise ValueError(
+                f"the model was trained for tasks this version does not know: {', '.join(unknown)}."
+            )
+        self.register_to_config(
+            task_options=options,
+            default_processing_resolution=_check_resolution(default_processing_resolution),
+        )
+
+    def register_to_config(self, **kwargs: Any) -> None:
+        """Record our classes as ``["stablemtl", name]``, where diffusers finds them again.
+
+        diffusers would write the module that a class lives in, which then must not move; the library's public
+        names are what we promise to keep.
+        """
+        for name, value in kwargs.items():
+            if isinstance(value, tuple) and str(value[0]).split(".")[0] == _LIBRARY:
+                kwargs[name] = (_LIBRARY, value[1])
+        super().register_to_config(**kwargs)
+
+    # loading and saving -------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        torch_dtype: torch.dtype = torch.float32,
+        device: str | torch.device | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model with everything it needs to predict.
+
+        Args:
+            pretrained_model_name_or_path: an embedded model (``"nano"``), a folder written by
+                ``save_pretrained``, or a hub id (``"owner/name"``). To load a folder called ``nano``, write
+                ``"./nano"``.
+            torch_dtype: type of the weights in memory, whatever type the files hold.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; where diffusers puts it (CPU) by default.
+            kwargs: as in diffusers: ``variant``, ``device_map``, ready ``model`` or ``vae``; for the hub also
+                ``revision``, ``token``, ``cache_dir`` and ``local_files_only``.
+        Raises:
+            ValueError: unknown embedded name, a folder that is not a model, or a device that is not there.
+            FileNotFoundError: no such folder, or the embedded model is missing from the installation.
+            OSError: damaged weights; or the hub cannot be reached, or does not have the model.
+        """
+        torch_dtype = kwargs.pop("dtype", torch_dtype)
+        target = None if device is None else check_device(device)
+        if not kwargs.pop("use_safetensors", True):
+            raise ValueError(
+                "use_safetensors=False is not supported: weights are read from safetensors files only."
+            )
+        hub: dict[str, Any] = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
+        folder = str(find_model(pretrained_model_name_or_path, hub))
+        kwargs |= {_DTYPE_ARGUMENT: torch_dtype, "use_safetensors": True}
+        pipe = super().from_pretrained(folder, **kwargs)
+        pipe.register_to_config(_name_or_path=str(pretrained_model_name_or_path))
+        return pipe if target is None else pipe.to(target)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Write configs and safetensors into a folder, as in diffusers, but not where it was loaded from."""
+        for part in (self, self.model, self.vae):
+            if part.config.get("_name_or_path"):
+                part.register_to_config(_name_or_path="")
+        super().save_pretrained(save_directory, *args, **kwargs)
+        _drop_derived_entries(Path(save_directory) / "vae" / "config.json", type(self.vae))
+
+    # prediction ---------------------------------------------------------------------------------------------
+
+    @overload
+    def __call__(
+        self,
+        image: ImageSource,
+        image_next: ImageSource | None = None,
+        tasks: str | Sequence[str] | None = None,
+        *,
+        processing_resolution: int | None = None,
+        match_input_resolution: bool = True,
+        single_stream: bool = False,
+        batch_size: int = 4,
+        batch_tasks: int | None = None,
+    ) -> Predictions: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list[Any] | tuple[Any, ...],
+        image_next: list[Any] | tuple[Any, ...] | None = None,
+        tasks: str | Sequence[str] | None = None,
+        *,
+        processing_resolution: int | None = None,
+        match_input_resolution: bool = True,
+        single_stream: bool = False,
+        batch_size: int = 4,
+        batch_tasks: int | None = None,
+    ) -> list[Predictions]: ...
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: ImageSource | Sequence[ImageSource],
+        image_next: ImageSource | Sequence[ImageSource | None] | None = None,
+        tasks: str | Sequence[str] | None = None,
+        *,
+        processing_resolution: int | None = None,
+        match_input_resolution: bool = True,
+        single_stream: bool = False,
+        batch_size: int = 4,
+        batch_tasks: int | None = None,
+    ) -> Predictions | list[Predictions]:
+        """Predict dense maps.
+
+        Args:
+            image: path, PIL image, array (H, W, 3) or tensor (3, H, W), see :mod:`stablemtl.images`; or a
+                list of them, sizes may differ.
+            image_next: the frame after ``image``, of its size; a list of the same length for a list of
+                images, ``None`` where there is none. Without it motion tasks see the frame twice, and their
+                maps carry a note saying so.
+            tasks: names of the maps wanted; all the model knows by default. Fewer cost less.
+            processing_resolution: longest edge at which the network runs [px]; 0 for the image's own size;
+                the pipeline's ``default_processing_resolution`` by default. Smaller images are enlarged to
+                it.
+            match_input_resolution: give maps the size of ``image``; if False, the size processed.
+            single_stream: take the auxiliary network's own prediction (StableMTL-S) and leave the main one
+                out.
+            batch_size: images of the same size computed together, for a list.
+            batch_tasks: how many tasks the network computes together; fewer need less memory. All by default.
+        Returns:
+            The maps of the image; for a list of images, a list in its order.
+        Raises:
+            FileNotFoundError: no such image file.
+            ValueError: an unknown task, an image that cannot be used, two frames of different sizes.
+            TypeError: an image of a type that is not accepted.
+        """
+        # 1. Check everything that can be checked before reading an image.
+        wanted = self._wanted(tasks)
+        resolution = self.config["default_processing_resolution"]
+        if processing_resolution is not None:
+            resolution = _check_resolution(processing_resolution)
+        for name, value in (("batch_size", batch_size), ("batch_tasks", batch_tasks)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}.")
+        batched = isinstance(image, list | tuple)
+        pairs = _pairs(image, image_next)
+
+        # 2. Read, make small, and collect images that can be computed together.
+        results: dict[int, Predictions] = {}
+        groups: dict[tuple[object, ...], list[tuple[int, _Frames]]] = {}
+        with _evaluating(self.model, self.vae):
+            for index, (first, second) in enumerate(pairs):
+                frames = self._read(first, second, resolution, f"[{index}]" if batched else "")
+                key = (frames.frame.shape, frames.frame_next is None)
+                group = groups.setdefault(key, [])
+                group.append((index, frames))
+                if len(group) == batch_size:
+                    results.update(
+                        self._predict(
+                            groups.pop(key), wanted, match_input_resolution, single_stream, batch_tasks
+                        )
+                    )
+            for group in groups.values():
+                results.update(
+                    self._predict(group, wanted, match_input_resolution, single_stream, batch_tasks)
+                )
+        ordered = [results[index] for index in range(len(pairs))]
+        return ordered if batched else ordered[0]
+
+    def _wanted(self, tasks: str | Sequence[str] | None) -> list[str]:
+        if tasks is None:
+            return list(self.tasks)
+        names = list(dict.fromkeys([tasks] if isinstance(tasks, str) else tasks))
+        if not names:
+            raise ValueError(
+                f"tasks is empty; choose from {', '.join(sorted(self.tasks))}, or leave it out for all."
+            )
+        for name in names:
+            if name not in self.tasks:
+                raise ValueError(f"unknown task {name!r}; choose from {', '.join(sorted(self.tasks))}")
+        return names
+
+    def _read(
+        self, image: ImageSource, image_next: ImageSource | None, resolution: int, suffix: str
+    ) -> _Frames:
+        name = f"image{suffix}"
+        pixels = read_pixels(image, name=name)  # (H, W, 1 or 3)
+        size = (pixels.shape[0], pixels.shape[1])
+        small = processing_size(size, resolution)
+        cell = self.codec.downscale
+        if min(small) < cell:
+            raise ValueError(
+                f"{name} is {size[1]}x{size[0]} px (width x height), which is {small[1]}x{small[0]} px at "
+                f"processing_resolution={resolution}; each side must be at least {cell} px there. "
+                "Crop the image, or raise processing_resolution."
+            )
+        pictures = [frame_picture(pixels)]
+        frame = to_tensor(pixels, small)  # (3, h, w)
+        frame_next = None
+        if image_next is not None:
+            pixels = read_pixels(image_next, name=f"image_next{suffix}")
+            if pixels.shape[:2] != size:
+                raise ValueError(
+                    f"image_next{suffix} must have the size of {name}, {size[1]}x{size[0]} px "
+                    f"(width x height), got {pixels.shape[1]}x{pixels.shape[0]} px. "
+                    "Give two frames of one camera, or crop them alike."
+                )
+            pictures.append(frame_picture(pixels))
+            frame_next = to_tensor(pixels, small)
+        return _Frames(frame=frame, frame_next=frame_next, size=size, pictures=tuple(pictures))
+
+    def _predict(
+        self,
+        group: list[tuple[int, _Frames]],
+        wanted: list[str],
+        match_input_resolution: bool,
+        single_stream: bool,
+        batch_tasks: int | None,
+    ) -> Iterator[tuple[int, Predictions]]:
+        """Steps 3 to 6 for images of one processing size, all with a second frame or all without."""
+        # 3. Encode each frame once.
+        frames = [frames for _, frames in group]
+        images = torch.stack([f.frame for f in frames])  # (B, 3, h, w) in [0, 1]
+        small = (images.shape[-2], images.shape[-1])
+        latent = self._encode(images)  # (B, 4, y, x)
+        latent_next = None
+        if frames[0].frame_next is not None:
+            latent_next = self._encode(
+                torch.stack([f.frame_next for f in frames if f.frame_next is not None])
+            )
+
+        # 4. One pass of the network for all tasks wanted.
+        network = self.model.single_stream if single_stream else self.model
+        latents = network(latent, latent_next, tasks=wanted, batch_tasks=batch_tasks)  # task -> (B, 4, y, x)
+
+        # 5. Decode each task's latent to an image, and the image to what it means.
+        maps: list[dict[str, Prediction]] = [{} for _ in group]
+        for name in wanted:
+            task = self.tasks[name]
+            decoded = task.decode(self._decode(latents[name], small))  # (B, C, h, w) [unit]
+            note = ONE_FRAME_NOTE if task.spec.frames == 2 and latent_next is None else ""
+            for i, f in enumerate(frames):
+                one = decoded[i : i + 1]  # (1, C, h, w)
+                if match_input_resolution and f.size != small:
+                    one = task.resize_prediction(one, f.size)  # (1, C, H, W)
+                maps[i][name] = Prediction.from_tensor(task, one, note=note)
+
+        # 6. Say which image each belongs to.
+        for (index, f), content in zip(group, maps, strict=True):
+            yield index, Predictions(content, frames=f.pictures)
+
+    @property
+    def codec(self) -> LatentCodec:
+        """The latent codec around ``vae``."""
+        return LatentCodec(self.vae)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1] -> latents of the model's number type, edges repeated up to whole cells."""
+        images = images.to(device=self._execution_device, dtype=self.vae.dtype)
+        latents: Tensor = self.codec.encode(images * 2 - 1).to(self.model.dtype)
+        return latents
+
+    def _decode(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """Latents -> (B, 3, h, w) float32 in [-1, 1] or a little beyond, on the CPU."""
+        return self.codec.decode(latents, size=size).float().cpu()
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """The device, if it can be used here.
+
+    Raises:
+        ValueError: unknown name, or no such device on this machine.
+    """
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {str(device)!r}; choose cpu, cuda, cuda:N or mps.") from error
+    here = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not here.get(wanted.type, True):
+        raise ValueError(f"device {str(device)!r} is not available on this machine. Choose device='cpu'.")
+    return wanted
+
+
+def _check_resolution(resolution: int) -> int:
+    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 0:
+        raise ValueError(
+            f"processing_resolution must be 0 (the image's own size) or a number of px, got {resolution!r}."
+        )
+    return resolution
+
+
+def _pairs(
+    image: ImageSource | Sequence[ImageSource], image_next: ImageSource | Sequence[ImageSource | None] | None
+) -> list[tuple[ImageSource, ImageSource | None]]:
+    """(image, image_next or None) of each input."""
+    if not isinstance(image, list | tuple):
+        if isinstance(image_next, list | tuple):
+            raise ValueError("image_next is a list but image is one image. Give both as lists, or neither.")
+        return [(image, image_next)]  # type: ignore[list-item]
+    if not image:
+        raise ValueError("image is an empty list; give at least one image.")
+    if image_next is None:
+        return [(first, None) for first in image]
+    if not isinstance(image_next, list | tuple) or len(image_next) != len(image):
+        got = (
+            f"{len(image_next)} entries"
+            if isinstance(image_next, list | tuple)
+            else type(image_next).__name__
+        )
+        raise ValueError(
+            f"image_next must be a list as long as image ({len(image)}), got {got}; None where there is none."
+        )
+    return list(zip(image, image_next, strict=True))
+
+
+def _drop_derived_entries(config_file: Path, module_class: type) -> None:
+    """Remove what the class writes but does not take (AutoencoderTiny does): loading warns of it."""
+    entries = json.loads(config_file.read_text(encoding="utf-8"))
+    arguments = inspect.signature(module_class).parameters
+    kept = {name: value for name, value in entries.items() if name in arguments or name.startswith("_")}
+    config_file.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Modules in evaluation mode inside, back as they were after."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.train()

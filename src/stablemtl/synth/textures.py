@@ -1,0 +1,164 @@
+"""Surface colours of the procedural scenes: procedural patterns, and crops of any photographs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+logger = logging.getLogger(__name__)
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tga", ".bmp"}
+_LARGEST_SIDE = (
+    640  # photographs are kept at this size: a crop of 96 px is then still 1:1, and hundreds fit in memory
+)
+
+
+@lru_cache(maxsize=2048)
+def read_photo(path: Path) -> Image | None:
+    """A photograph as uint8 RGB, shape (H, W, 3), its longer side at most 640 px; ``None`` if it cannot be read."""
+    from PIL import Image as PILImage
+    from PIL import UnidentifiedImageError
+
+    try:
+        with PILImage.open(path) as picture:
+            picture.draft("RGB", (_LARGEST_SIDE, _LARGEST_SIDE))
+            picture = picture.convert("RGB")
+            picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+            return np.asarray(picture)
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        logger.warning("texture %s skipped: %s", path, error)
+        return None
+
+
+class Textures:
+    """Source of textures: procedural ones, mixed with crops of photographs when a folder is given.
+
+    Args:
+        folder: folder searched recursively for photographs or texture packs; ``None`` for procedural patterns only.
+        held_out: take the eighth of the files kept for held-out scenes (by a hash of the file name) instead of the others.
+        photo_share: probability that a texture is a crop of a photograph when there are any.
+    Raises:
+        FileNotFoundError: ``folder`` does not exist or holds no picture.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, held_out: bool = False, photo_share: float = 0.65
+    ) -> None:
+        self.photos: list[Path] = []
+        self._groups: list[list[Path]] = []
+        self.photo_share = photo_share
+        if folder is None:
+            return
+        found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+        if not found:
+            raise FileNotFoundError(f"textures: no picture ({', '.join(sorted(_SUFFIXES))}) below {folder}")
+        self.photos = [p for p in found if _is_held_out(p) == held_out] or found
+        # Folders inside count alike, so that a large pack does not drown a small one.
+        groups: dict[str, list[Path]] = {}
+        for path in self.photos:
+            groups.setdefault(path.relative_to(folder).parts[0], []).append(path)
+        self._groups = list(groups.values())
+
+    def photo(
+        self, rng: np.random.Generator, size: tuple[int, int] = (128, 128), smallest: float = 0.15
+    ) -> Image | None:
+        """Random crop of a random photograph at ``size`` (height, width); ``None`` without photographs."""
+        for _ in range(8 if self._groups else 0):
+            group = self._groups[int(rng.integers(len(self._groups)))]
+            picture = read_photo(group[int(rng.integers(len(group)))])
+            if picture is None or min(picture.shape[:2]) < 32:
+                continue
+            height, width = picture.shape[:2]
+            aspect = size[1] / size[0]
+            largest = min(height, width / aspect)
+            crop_height = max(8, int(largest * rng.uniform(smallest, 1.0)))
+            crop_width = max(8, min(width, int(crop_height * aspect)))
+            top = int(rng.integers(height - crop_height + 1))
+            left = int(rng.integers(width - crop_width + 1))
+            crop = picture[top : top + crop_height, left : left + crop_width]
+            return np.asarray(cv2.resize(crop, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        return None
+
+    def draw(self, rng: np.random.Generator) -> Image:
+        """A texture, photographic or procedural, uint8 sRGB, shape (128, 128, 3)."""
+        if self.photos and rng.random() < self.photo_share:
+            crop = self.photo(rng)
+            if crop is not None:
+                return _brightened(crop, rng)
+        return pattern(rng)
+
+
+def _is_held_out(path: Path) -> bool:
+    return hashlib.sha256(path.name.encode()).digest()[0] % 8 == 0
+
+
+def _brightened(image: Image, rng: np.random.Generator) -> Image:
+    """Random gain and tint; dark pictures (night photographs) are lifted, so that surfaces keep a visible albedo."""
+    values = image.astype(np.float32)
+    mean = max(float(values.mean()), 8.0)
+    gain = rng.uniform(80, 170) / mean if mean < 70 or rng.random() < 0.3 else 1.0
+    tint = rng.uniform(0.8, 1.2, 3) if rng.random() < 0.4 else np.ones(3)
+    return np.clip(values * gain * tint, 6, 250).astype(np.uint8)
+
+
+def colour(rng: np.random.Generator, low: float = 0.1, high: float = 0.9) -> NDArray[np.float64]:
+    """Random sRGB colour in [0, 1], from greyish to saturated, shape (3,)."""
+    value, saturation = rng.uniform(low, high), rng.beta(1.0, 2.0)
+    tint = rng.random(3)
+    tint = tint / tint.max()
+    return np.asarray(value * (1 - saturation + saturation * tint))
+
+
+def noise(
+    rng: np.random.Generator, size: int = 128, octaves: int = 5, roughness: float = 0.6
+) -> NDArray[np.float32]:
+    """Fractal value noise in [0, 1], shape (size, size)."""
+    total = np.zeros((size, size), np.float32)
+    weight = 1.0
+    for octave in range(octaves):
+        cells = 3 * 2**octave
+        layer = rng.random((cells, cells)).astype(np.float32)
+        total += weight * cv2.resize(layer, (size, size), interpolation=cv2.INTER_CUBIC)
+        weight *= roughness
+    total -= total.min()
+    return np.asarray(total / max(float(total.max()), 1e-6))
+
+
+def pattern(rng: np.random.Generator, size: int = 128) -> Image:
+    """Procedural texture: plain, noise, stripes, checks, bricks, dots or patches, uint8 sRGB, shape (size, size, 3)."""
+    row, col = np.mgrid[0:size, 0:size] / size
+    first, second = colour(rng), colour(rng)
+    kind = rng.choice(["plain", "noise", "stripes", "checks", "bricks", "dots", "patches"])
+    count = int(rng.integers(2, 12))
+    if kind == "plain":
+        mix = np.zeros((size, size))
+    elif kind == "noise":
+        mix = noise(rng, size, octaves=int(rng.integers(2, 6)), roughness=rng.uniform(0.4, 0.9))
+    elif kind == "stripes":
+        angle = rng.uniform(0, np.pi)
+        mix = ((row * np.cos(angle) + col * np.sin(angle)) * count % 1 < rng.uniform(0.2, 0.8)).astype(float)
+    elif kind == "checks":
+        mix = ((np.floor(row * count) + np.floor(col * count)) % 2).astype(float)
+    elif kind == "bricks":
+        shifted = col * count / 2 + 0.5 * (np.floor(row * count) % 2)
+        mix = ((row * count % 1 < 0.1) | (shifted % 1 < 0.06)).astype(float)
+    elif kind == "dots":
+        mix = (
+            ((row * count % 1) - 0.5) ** 2 + ((col * count % 1) - 0.5) ** 2 < rng.uniform(0.02, 0.2)
+        ).astype(float)
+    else:
+        cells = rng.random((count, count, 3)).astype(np.float32)
+        return _grained(cv2.resize(cells, (size, size), interpolation=cv2.INTER_NEAREST), rng)
+    return _grained(first + (second - first) * mix[..., None], rng)
+
+
+def _grained(image: NDArray[np.float64], rng: np.random.Generator) -> Image:
+    grain = rng.uniform(0, 0.2) * (noise(rng, len(image), roughness=0.8)[..., None] - 0.5)
+    return (np.clip(image + grain, 0.02, 0.98) * 255).astype(np.uint8)

@@ -1,0 +1,129 @@
+"""What a task is: the description, the operations and the metric that every task file provides.
+
+Dimensions: B batch, C channels of the target, H and W height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """The facts about a task that other parts of the package ask for."""
+
+    name: str
+    """Key of the task, as used in configs, checkpoints and result tables."""
+    prompt: str
+    """Text whose encoding tells the network which task to solve."""
+    channels: int
+    """Channels of the target and of the decoded prediction."""
+    frames: int
+    """Frames the task looks at: 1, or 2 for motion."""
+    unit: str
+    """Unit of decoded values: ``px``, ``m``, ``class id``, ``unit vector`` or ``relative``."""
+    value_range: tuple[float, float]
+    """Smallest and largest value that decoding can give [unit]."""
+    headline: str
+    """The figure of the task's metric that goes into tables and into Delta_m."""
+    higher_is_better: bool
+    """Direction of the headline figure."""
+    convention: str
+    """One sentence: axes, colour space, and what a number means."""
+    scale_known: bool
+    """False when decoded values are right only up to an unknown factor."""
+    shift_known: bool
+    """False when decoded values are right only up to an unknown offset."""
+    photometric: bool = False
+    """True when the label depends on the frame's colours, so that a change of colours makes it wrong."""
+
+
+class Metric(Protocol):
+    """Running evaluation figures of one task."""
+
+    def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            pred: what the task decodes to, shape (B, C, H, W), or (B, H, W) where C is 1.
+            target: ground truth in physical units, shape of ``pred``.
+            valid: True where ``target`` was measured, bool, shape (B, 1, H, W) or (B, H, W). An image without
+                a valid pixel adds nothing.
+        """
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """The figures over everything added since the last reset; ``nan`` where nothing was added."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything added."""
+        ...
+
+
+class Task(Protocol):
+    """The operations of one task. Implementations are immutable; two equal ones have equal options."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """Description of the task, in accord with its encoding."""
+        ...
+
+    @property
+    def options(self) -> dict[str, str | float]:
+        """Parameters of the encoding, ready for JSON: ``build_task(name, **options)`` rebuilds the task."""
+        ...
+
+    def encode(self, target: Tensor, valid: Tensor) -> Tensor:
+        """Label to an image for the latent codec.
+
+        Args:
+            target: label in physical units, shape (B, C, H, W); invalid pixels may hold anything, NaN
+                included.
+            valid: True where ``target`` was measured, bool, shape (B, 1, H, W).
+        Returns:
+            Image in [-1, 1], shape (B, 3, H, W), finite everywhere.
+        """
+        ...
+
+    def decode(self, image: Tensor) -> Tensor:
+        """Image of the latent codec, shape (B, 3, H, W), to a prediction [unit], shape (B, C, H, W)."""
+        ...
+
+    def metric(self, *args: Any, **kwargs: Any) -> Metric:
+        """A fresh metric. Every task takes ``align``: False leaves out the fit to the target."""
+        ...
+
+    def hflip(self, target: Tensor) -> Tensor:
+        """The target, or the prediction, that belongs to the mirrored image. Shape (..., C, H, W)."""
+        ...
+
+    def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
+        """The target at another (height, width). Shape (..., C, H, W)."""
+        ...
+
+    def resize_prediction(self, pred: Tensor, size: tuple[int, int]) -> Tensor:
+        """The prediction at another (height, width), smooth where it is continuous. Shape (..., C, H, W)."""
+        ...
+
+    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Prediction or target as uint8 colours, shape (B, 3, H, W); unusable pixels are black."""
+        ...
+
+
+_Option = TypeVar("_Option")
+
+
+def choose(kind: str, name: str, choices: Mapping[str, _Option]) -> _Option:
+    """``choices[name]``, or an error that lists the choices.
+
+    Raises:
+        ValueError: ``name`` is not a key of ``choices``.
+    """
+    if name not in choices:
+        raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(sorted(choices))}")
+    return choices[name]

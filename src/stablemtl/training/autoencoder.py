@@ -1,0 +1,133 @@
+"""Training of the small latent codec on frames and label images of all tasks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from torch import Tensor, nn
+
+from stablemtl.data import Batch, Mixture, collate
+from stablemtl.models.builders import nano_codec
+from stablemtl.tasks import build_tasks
+from stablemtl.tasks.base import Task
+from stablemtl.training.config import CodecRun
+from stablemtl.training.latents import training_mixture
+from stablemtl.training.loop import Loss, fit, make_accelerator
+
+logger = logging.getLogger(__name__)
+
+
+class _Trained(nn.Module):
+    """The autoencoder with the training's noise between its halves."""
+
+    def __init__(self, vae: AutoencoderTiny, noise: float) -> None:
+        super().__init__()
+        self.vae, self.noise = vae, noise
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) in [-1, 1] to their reconstruction and their latents."""
+        latents = self.vae.encode(images).latents
+        return self.vae.decode(latents + self.noise * torch.randn_like(latents)).sample, latents
+
+
+def images_of(
+    batch: Batch, tasks: dict[str, Task], share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """One image for each sample, its frame (with probability ``share``) or its label image, in [-1, 1], and the pixels that count.
+
+    Returns:
+        Images (B, 3, H, W) and weights (B, 1, H, W): label pixels that are not valid count a tenth, as they are seen by their neighbours.
+    """
+    labels = tasks[batch.task].encode(batch.target, batch.valid)
+    frame = (torch.rand(len(batch), generator=generator) < share)[:, None, None, None]
+    images = torch.where(frame, batch.image * 2 - 1, labels)
+    return images, torch.where(frame | batch.valid, 1.0, 0.1)
+
+
+def reconstruction_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute plus mean squared error, and the absolute error of horizontal and vertical differences (borders).
+
+    Args:
+        pred, target: images, shape (B, 3, H, W).
+        weight: importance of pixels, shape (B, 1, H, W).
+    """
+    error = (pred - target) * weight
+    total = error.abs().mean() + error.square().mean()
+    for axis in (-1, -2):
+        total = total + 0.5 * (pred.diff(dim=axis) - target.diff(dim=axis)).abs().mean()
+    return total
+
+
+@torch.no_grad()
+def unit_scale(
+    vae: AutoencoderTiny, mixture: Mixture, tasks: dict[str, Task], share: float, batches: int = 28
+) -> float:
+    """Factor that gives latents of frames and labels a standard deviation of 1 about their channels' means."""
+    generator = torch.Generator().manual_seed(0)
+    latents = [
+        vae.encode(images_of(collate(mixture.batch(step)), tasks, share, generator)[0]).latents
+        for step in range(batches)
+    ]
+    cells = torch.cat(latents).movedim(1, -1).flatten(0, 2)
+    return float(1 / cells.var(0).mean().sqrt())
+
+
+def train_codec(run: CodecRun) -> Path:
+    """Train the codec and write it to ``run.out/codec``; returns that folder.
+
+    Raises:
+        FileNotFoundError: no dataset in the data folder.
+        DivergedError: the loss is not finite.
+    """
+    accelerator = make_accelerator()
+    torch.manual_seed(run.loop.seed)
+    tasks = build_tasks(run.task_options)
+    mixture = training_mixture(run.data, run.loop, tasks, world_size=accelerator.num_processes)
+    vae = nano_codec()
+    seed = run.loop.seed
+
+    def loss_at(module: nn.Module, step: int, micro: int, rank: int) -> Loss:
+        batch = collate(mixture.batch(step, micro, rank))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step * 97 + micro * 31 + rank)
+        images, weight = images_of(batch, tasks, run.frame_share, generator)
+        images, weight = images.to(accelerator.device), weight.to(accelerator.device)
+        decoded, latents = module(images)
+        value = reconstruction_loss(decoded, images, weight) + run.latent_penalty * latents.square().mean()
+        return Loss(value, batch.task)
+
+    def preview(module: nn.Module, step: int) -> dict[str, float]:
+        """Mean absolute error of each task's label images [share of the range], and of frames."""
+        found = {}
+        with torch.no_grad():
+            for task in mixture.tasks:
+                batch = collate(mixture.only([task]).batch(0))
+                for name, images in (
+                    (task, tasks[task].encode(batch.target, batch.valid)),
+                    ("frames", batch.image * 2 - 1),
+                ):
+                    images = images.to(accelerator.device)
+                    decoded = vae.decode(vae.encode(images).latents).sample
+                    found[name] = round(float(F.l1_loss(decoded, images)) / 2, 5)
+        return found
+
+    fit(
+        accelerator,
+        _Trained(vae, run.latent_noise),
+        loss_at,
+        run.loop,
+        run.out,
+        run=run,
+        resume=run.resume,
+        preview=preview,
+    )
+    vae = vae.to("cpu").eval()
+    vae.register_to_config(scaling_factor=unit_scale(vae, mixture, tasks, run.frame_share))
+    folder = run.out / "codec"
+    if accelerator.is_main_process:
+        vae.save_pretrained(folder)
+    logger.info("codec written to %s", folder)
+    return folder

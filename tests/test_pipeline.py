@@ -1,0 +1,476 @@
+"""From images to predictions, and loading and saving what makes them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from stablemtl import TASKS, StableMTLModel, StableMTLPipeline, locate
+from stablemtl.models import LatentCodec
+from stablemtl.outputs import Predictions
+
+H, W = 18, 27  # odd: the last latent cells are half padding
+RANDOM = np.random.default_rng(0)
+IMAGE = RANDOM.integers(0, 256, (H, W, 3), dtype=np.uint8)
+IMAGE_NEXT = RANDOM.integers(0, 256, (H, W, 3), dtype=np.uint8)
+TWO_FRAMES = ("optical_flow", "scene_flow")
+
+
+def same(a: Predictions, b: Predictions) -> bool:
+    return list(a) == list(b) and all(np.allclose(a[name].values, b[name].values, atol=1e-4) for name in a)
+
+
+def as_tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1) / 255
+
+
+# what comes out ---------------------------------------------------------------------------------------------
+
+
+def test_all_tasks_of_a_pair(tiny_pipeline: StableMTLPipeline) -> None:
+    maps = tiny_pipeline(IMAGE, IMAGE_NEXT)
+    assert isinstance(maps, Predictions)
+    assert list(maps) == list(TASKS)
+    for name, one in maps.items():
+        channels = TASKS[name].spec.channels
+        assert one.values.shape == ((H, W) if channels == 1 else (H, W, channels))
+        assert one.values.dtype == (np.int64 if name == "semantic" else np.float32)
+        assert one.valid.all()
+        assert one.note == ""
+    assert maps["depth"].unit == "m"
+    assert maps["depth"].values.min() >= 0.5
+    assert maps["optical_flow"].unit == "px"
+    assert np.allclose(np.linalg.norm(maps["normal"].values, axis=2), 1, atol=1e-4)
+    assert [frame.size for frame in maps.frames] == [(W, H), (W, H)]
+    assert maps.contact_sheet().mode == "RGB"
+
+
+def test_values_are_those_of_model_codec_and_task(tiny_pipeline: StableMTLPipeline) -> None:
+    maps = tiny_pipeline(IMAGE, IMAGE_NEXT, ["normal", "optical_flow"])
+    codec = LatentCodec(tiny_pipeline.vae)
+    with torch.no_grad():
+        latent, latent_next = (codec.encode(as_tensor(image)[None] * 2 - 1) for image in (IMAGE, IMAGE_NEXT))
+        latents = tiny_pipeline.model(latent, latent_next, tasks=["normal", "optical_flow"])
+        for name in ("normal", "optical_flow"):
+            expected = tiny_pipeline.tasks[name].decode(codec.decode(latents[name], size=(H, W)))
+            np.testing.assert_allclose(maps[name].values, expected[0].permute(1, 2, 0).numpy(), atol=1e-5)
+
+
+def test_same_maps_whatever_the_image_comes_as(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> None:
+    expected = tiny_pipeline(IMAGE, tasks=["depth"])
+    picture = Image.fromarray(IMAGE)
+    picture.save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), picture, as_tensor(IMAGE)):
+        assert same(tiny_pipeline(source, tasks=["depth"]), expected)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(IMAGE).convert("L"),
+        Image.fromarray(IMAGE).convert("RGBA"),
+        Image.fromarray(IMAGE).convert("P"),
+        IMAGE[:, :, 0],
+        IMAGE.astype(np.uint16) * 257,
+        np.concatenate([IMAGE, IMAGE[:, :, :1]], axis=2),
+    ],
+    ids=["grey", "rgba", "palette", "grey array", "16 bits", "rgba array"],
+)
+def test_other_kinds_of_image(tiny_pipeline: StableMTLPipeline, image: Any) -> None:
+    assert tiny_pipeline(image, tasks="depth")["depth"].values.shape == (H, W)
+
+
+def test_tasks_asked_for_come_alone_in_order(tiny_pipeline: StableMTLPipeline) -> None:
+    everything = tiny_pipeline(IMAGE, IMAGE_NEXT)
+    few = tiny_pipeline(IMAGE, IMAGE_NEXT, ["shading", "depth", "shading"])
+    assert list(few) == ["shading", "depth"]
+    for name in few:
+        np.testing.assert_allclose(few[name].values, everything[name].values, atol=1e-4)
+    assert list(tiny_pipeline(IMAGE, tasks="depth")) == ["depth"]
+
+
+def test_second_frame_matters_to_motion_only_in_the_single_stream(tiny_pipeline: StableMTLPipeline) -> None:
+    one = tiny_pipeline(IMAGE, single_stream=True)
+    two = tiny_pipeline(IMAGE, IMAGE_NEXT, single_stream=True)
+    for name in TASKS:
+        moved = not np.allclose(one[name].values, two[name].values, atol=1e-4)
+        assert moved == (name in TWO_FRAMES)
+
+
+def test_one_frame_is_the_frame_twice_and_says_so(tiny_pipeline: StableMTLPipeline) -> None:
+    maps = tiny_pipeline(IMAGE)
+    assert same(maps, tiny_pipeline(IMAGE, IMAGE))
+    assert {name for name, one in maps.items() if one.note} == set(TWO_FRAMES)
+    assert "one frame" in maps["optical_flow"].note
+    assert len(maps.frames) == 1
+
+
+def test_streams_differ(tiny_pipeline: StableMTLPipeline) -> None:
+    assert not same(
+        tiny_pipeline(IMAGE, tasks="depth"), tiny_pipeline(IMAGE, tasks="depth", single_stream=True)
+    )
+
+
+def test_batch_tasks_changes_nothing(tiny_pipeline: StableMTLPipeline) -> None:
+    assert same(tiny_pipeline(IMAGE, IMAGE_NEXT, batch_tasks=2), tiny_pipeline(IMAGE, IMAGE_NEXT))
+
+
+def test_list_of_images(tiny_pipeline: StableMTLPipeline) -> None:
+    other = IMAGE[: H - 4]
+    images, nexts = [IMAGE, other, IMAGE_NEXT, IMAGE], [None, None, IMAGE, IMAGE_NEXT]
+    maps = tiny_pipeline(images, nexts, ["depth", "optical_flow"], batch_size=2)
+    assert isinstance(maps, list)
+    for got, image, image_next in zip(maps, images, nexts, strict=True):
+        assert same(got, tiny_pipeline(image, image_next, ["depth", "optical_flow"]))
+        assert bool(got["optical_flow"].note) == (image_next is None)
+    assert [got["depth"].size for got in tiny_pipeline([other], tasks="depth")] == [other.shape[:2]]
+
+
+def test_images_of_one_size_are_computed_together(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    forward = tiny_pipeline.model.forward
+
+    def spy(latent: torch.Tensor, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        batches.append(len(latent))
+        return forward(latent, *args, **kwargs)
+
+    monkeypatch.setattr(tiny_pipeline.model, "forward", spy)
+    tiny_pipeline([IMAGE] * 5 + [IMAGE[:10]], tasks="depth", batch_size=3)
+    assert sorted(batches) == [1, 2, 3]
+
+
+# resolution -------------------------------------------------------------------------------------------------
+
+
+def processed_sizes(pipe: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    sizes: list[tuple[int, ...]] = []
+    encode: Callable[[torch.Tensor], torch.Tensor] = pipe._encode
+
+    def spy(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(images.shape[-2:]))
+        return encode(images)
+
+    monkeypatch.setattr(pipe, "_encode", spy)
+    return sizes
+
+
+def test_processing_resolution_is_the_longest_edge(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = processed_sizes(tiny_pipeline, monkeypatch)
+    for resolution, expected in ((54, (36, 54)), (9, (6, 9)), (0, (H, W)), (None, (H, W))):
+        maps = tiny_pipeline(IMAGE, tasks=["depth", "normal"], processing_resolution=resolution)
+        assert sizes.pop() == expected
+        assert maps["depth"].values.shape == (H, W)
+    small = tiny_pipeline(IMAGE, tasks="normal", processing_resolution=9, match_input_resolution=False)
+    assert small["normal"].values.shape == (6, 9, 3)
+
+
+def test_flow_in_pixels_follows_the_size(tiny_pipeline: StableMTLPipeline) -> None:
+    options: dict[str, Any] = {"tasks": "optical_flow", "processing_resolution": 54}
+    processed = tiny_pipeline(IMAGE, IMAGE_NEXT, match_input_resolution=False, **options)[
+        "optical_flow"
+    ].values
+    resized = tiny_pipeline(IMAGE, IMAGE_NEXT, **options)["optical_flow"].values
+    assert processed.shape == (36, 54, 2)
+    assert np.allclose(resized.mean((0, 1)), processed.mean((0, 1)) / 2, rtol=0.1)
+
+
+def test_default_resolution_is_part_of_the_pipeline(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pipe = StableMTLPipeline(tiny_pipeline.model, tiny_pipeline.vae, default_processing_resolution=18)
+    pipe.save_pretrained(tmp_path)
+    pipe = StableMTLPipeline.from_pretrained(tmp_path)
+    sizes = processed_sizes(pipe, monkeypatch)
+    pipe(IMAGE, tasks="depth")
+    pipe(IMAGE, tasks="depth", processing_resolution=0)
+    assert sizes == [(12, 18), (H, W)]
+
+
+# what is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"tasks": ["normals"]}, "unknown task 'normals'; choose from albedo, depth, normal"),
+        ({"tasks": "flow"}, "unknown task 'flow'; choose from"),
+        ({"tasks": []}, "tasks is empty; choose from albedo"),
+        ({"processing_resolution": -1}, r"processing_resolution must be 0 .* got -1"),
+        ({"processing_resolution": 64.0}, r"got 64\.0"),
+        ({"processing_resolution": 2}, r"image is 27x18 px .* which is 2x1 px at processing_resolution=2"),
+        ({"batch_tasks": 0}, "batch_tasks must be 1 or more, got 0"),
+        ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
+        ({"image": np.zeros((1, 1, 3), np.uint8)}, "image is 1x1 px .* at least 8 px"),
+        ({"image_next": IMAGE[:, :-1]}, r"image_next must have the size of image, 27x18 px .* got 26x18 px"),
+        ({"image_next": [IMAGE]}, "image_next is a list but image is one image"),
+        ({"image": []}, "image is an empty list"),
+        ({"image": [IMAGE, IMAGE], "image_next": [IMAGE]}, r"as long as image \(2\), got 1 entries"),
+        ({"image": [IMAGE], "image_next": IMAGE}, "got ndarray"),
+        ({"image": [IMAGE, np.zeros((1, 1), np.uint8)]}, r"image\[1\] is 1x1 px"),
+    ],
+)
+def test_wrong_arguments(tiny_pipeline: StableMTLPipeline, arguments: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        tiny_pipeline(**{"image": IMAGE, **arguments})
+
+
+def test_wrong_files(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="image not found"):
+        tiny_pipeline(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("text")
+    with pytest.raises(ValueError, match="is not an image that can be read"):
+        tiny_pipeline(tmp_path / "text.png")
+
+
+def test_task_the_model_does_not_have(
+    tiny_pipeline: StableMTLPipeline, make_tiny_model: Callable[..., Any]
+) -> None:
+    pipe = StableMTLPipeline(make_tiny_model(("depth", "optical_flow")), tiny_pipeline.vae)
+    assert list(pipe(IMAGE)) == ["depth", "optical_flow"]
+    with pytest.raises(ValueError, match="unknown task 'normal'; choose from depth, optical_flow"):
+        pipe(IMAGE, tasks="normal")
+
+
+def test_task_this_version_does_not_have(
+    tiny_pipeline: StableMTLPipeline, make_tiny_model: Callable[..., Any]
+) -> None:
+    model = make_tiny_model(("depth", "weather"))
+    with pytest.raises(ValueError, match="does not know: weather"):
+        StableMTLPipeline(model, tiny_pipeline.vae)
+
+
+def test_wrong_task_options(tiny_pipeline: StableMTLPipeline) -> None:
+    with pytest.raises(ValueError, match="unknown option 'near'"):
+        StableMTLPipeline(tiny_pipeline.model, tiny_pipeline.vae, task_options={"depth": {"near": 1}})
+
+
+# side effects -----------------------------------------------------------------------------------------------
+
+
+def test_training_mode_is_left_as_it_was(
+    tiny_pipeline: StableMTLPipeline, make_tiny_model: Callable[..., Any]
+) -> None:
+    pipe = StableMTLPipeline(make_tiny_model(), tiny_pipeline.vae)
+    expected = pipe(IMAGE, tasks="depth")
+    pipe.model.train()
+    assert same(pipe(IMAGE, tasks="depth"), expected)  # no task is masked
+    assert pipe.model.training
+    assert not pipe.vae.training
+    with pytest.raises(ValueError, match="px"):
+        pipe(np.zeros((1, 1), np.uint8))
+    assert pipe.model.training
+
+
+def test_arrays_given_are_not_changed(tiny_pipeline: StableMTLPipeline) -> None:
+    array, tensor = IMAGE.copy(), as_tensor(IMAGE)
+    before = tensor.clone()
+    tiny_pipeline([array, tensor], tasks="albedo")
+    assert (array == IMAGE).all()
+    assert torch.equal(tensor, before)
+
+
+# loading and saving -----------------------------------------------------------------------------------------
+
+
+def test_what_was_saved_is_loaded(tiny_pipeline: StableMTLPipeline, tiny_folder: Path) -> None:
+    index = json.loads((tiny_folder / "model_index.json").read_text())
+    assert index["model"] == ["stablemtl", "StableMTLModel"]
+    assert index["vae"] == ["diffusers", "AutoencoderTiny"]
+    assert index["task_options"]["depth"] == {"encoding": "log", "near_m": 0.5, "far_m": 80.0}
+    for source in (tiny_folder, str(tiny_folder)):
+        pipe = StableMTLPipeline.from_pretrained(source)
+        assert not pipe.model.training
+        assert pipe.tasks == tiny_pipeline.tasks
+        assert same(pipe(IMAGE, IMAGE_NEXT), tiny_pipeline(IMAGE, IMAGE_NEXT))
+    assert isinstance(StableMTLModel.from_pretrained(tiny_folder / "model"), StableMTLModel)
+
+
+def test_loading_says_nothing(tiny_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from diffusers.utils import logging
+
+    logging.enable_propagation()
+    try:
+        StableMTLPipeline.from_pretrained(tiny_folder)
+    finally:
+        logging.disable_propagation()
+    assert caplog.records == []
+
+
+def test_where_it_was_loaded_from_is_not_saved(tiny_folder: Path, tmp_path: Path) -> None:
+    pipe = StableMTLPipeline.from_pretrained(tiny_folder)
+    pipe.save_pretrained(tmp_path)
+    for path in tmp_path.rglob("*.json"):
+        assert str(tiny_folder.parent) not in path.read_text()
+
+
+def test_half_precision_files_are_loaded_as_float32(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_folder, folder)
+    for path in folder.rglob("*.safetensors"):
+        weights = load_file(path)
+        half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+        save_file(half, path, metadata={"format": "pt"})
+    pipe = StableMTLPipeline.from_pretrained(folder)
+    for module in (pipe.model, pipe.vae):
+        values = [*module.parameters(), *module.buffers()]
+        assert {value.dtype for value in values if value.is_floating_point()} == {torch.float32}
+    full = StableMTLPipeline.from_pretrained(tiny_folder)
+    depths = [one(IMAGE, tasks="depth")["depth"].values for one in (pipe, full)]
+    assert np.allclose(*depths, rtol=0.2)
+
+
+@pytest.mark.parametrize("argument", ["torch_dtype", "dtype"])
+def test_reduced_precision(tiny_folder: Path, argument: str) -> None:
+    pipe = StableMTLPipeline.from_pretrained(tiny_folder, **{argument: torch.bfloat16}, device="cpu")  # type: ignore[arg-type]
+    assert pipe.model.dtype == pipe.vae.dtype == torch.bfloat16
+    maps = pipe(IMAGE, IMAGE_NEXT)
+    for one in maps.values():
+        assert one.values.dtype in (np.float32, np.int64)
+        assert one.valid.all()
+
+
+def test_parts_can_be_given(tiny_folder: Path, make_tiny_vae: Callable[..., Any]) -> None:
+    vae = make_tiny_vae()
+    assert StableMTLPipeline.from_pretrained(tiny_folder, vae=vae).vae is vae
+
+
+def test_kl_autoencoder(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+    ).eval()
+    pipe = StableMTLPipeline(tiny_pipeline.model, vae)
+    expected = pipe(IMAGE, IMAGE_NEXT)
+    pipe.save_pretrained(tmp_path)
+    assert same(StableMTLPipeline.from_pretrained(tmp_path)(IMAGE, IMAGE_NEXT), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        (
+            "nanoo",
+            ValueError,
+            r"unknown model 'nanoo'; choose an embedded one \(nano\), a folder, or a hub id",
+        ),
+        ("", ValueError, "unknown model ''"),
+        ("./none", FileNotFoundError, "there is no model folder ./none"),
+        ("some/where/else", FileNotFoundError, "there is no model folder"),
+        (Path("nano"), FileNotFoundError, "there is no model folder nano"),
+        (Path("owner/name"), FileNotFoundError, "there is no model folder owner"),
+    ],
+)
+def test_models_that_are_not_there(name: str | Path, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        StableMTLPipeline.from_pretrained(name)
+
+
+def test_folders_that_are_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is not a StableMTL model: it has no model_index\.json"):
+        StableMTLPipeline.from_pretrained(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="is a file; a model is a folder"):
+        StableMTLPipeline.from_pretrained(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("index", "match"),
+    [
+        (
+            '{"_class_name": "StableDiffusionPipeline"}',
+            "is a StableDiffusionPipeline, not a StableMTLPipeline",
+        ),
+        ("{", r"model_index\.json is damaged"),
+        ("{}", r"model_index\.json is damaged"),
+    ],
+)
+def test_folders_of_other_models(tmp_path: Path, index: str, match: str) -> None:
+    (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(ValueError, match=match):
+        StableMTLPipeline.from_pretrained(tmp_path)
+
+
+def test_weights_cut_short_or_missing(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    weights = next((tmp_path / "model" / "vae").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(OSError, match="Unable to load weights"):
+        StableMTLPipeline.from_pretrained(tmp_path / "model")
+    weights.unlink()
+    with pytest.raises(OSError, match="no file named"):
+        StableMTLPipeline.from_pretrained(tmp_path / "model")
+
+
+def test_installation_without_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate.resources, "files", lambda package: tmp_path)
+    with pytest.raises(FileNotFoundError, match="embedded model 'nano' is not in this installation"):
+        StableMTLPipeline.from_pretrained("nano")
+
+
+def test_embedded_model_is_found(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "assets" / "nano")
+    monkeypatch.setattr(locate.resources, "files", lambda package: tmp_path)
+    pipe = StableMTLPipeline.from_pretrained("nano")
+    assert pipe.name_or_path == "nano"
+
+
+def test_hub(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def fetch(repo_id: str, **options: Any) -> str:
+        calls.append((repo_id, options))
+        if repo_id == "owner/gone":
+            raise OSError("404 not found\nmore lines")
+        return str(tmp_path if repo_id == "owner/other" else tiny_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    StableMTLPipeline.from_pretrained("owner/name", revision="v1")
+    assert calls[0][0] == "owner/name"
+    assert calls[0][1]["revision"] == "v1"
+    assert not any("bin" in pattern for pattern in calls[0][1]["allow_patterns"])  # no pickles
+    with pytest.raises(OSError, match=r"could not be fetched from the Hugging Face hub \(404 not found\)"):
+        StableMTLPipeline.from_pretrained("owner/gone")
+    with pytest.raises(ValueError, match="owner/other on the hub is not a StableMTL model"):
+        StableMTLPipeline.from_pretrained("owner/other")
+
+
+def test_pickles_are_not_read(tiny_folder: Path) -> None:
+    with pytest.raises(ValueError, match="read from safetensors files only"):
+        StableMTLPipeline.from_pretrained(tiny_folder, use_safetensors=False)
+
+
+def test_devices(tiny_folder: Path) -> None:
+    assert StableMTLPipeline.from_pretrained(tiny_folder, device="cpu").device.type == "cpu"
+    with pytest.raises(ValueError, match="unknown device 'gpu'; choose cpu, cuda"):
+        StableMTLPipeline.from_pretrained(tiny_folder, device="gpu")
+    with pytest.raises(ValueError, match="device 'cuda:99' is not available"):
+        StableMTLPipeline.from_pretrained(tiny_folder, device="cuda:99")
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu(tiny_folder: Path, tiny_pipeline: StableMTLPipeline) -> None:
+    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        pytest.skip("no accelerator")
+    device = "cuda" if torch.cuda.is_available() else "mps"
+    pipe = StableMTLPipeline.from_pretrained(tiny_folder, device=device)
+    maps, expected = pipe(IMAGE, IMAGE_NEXT), tiny_pipeline(IMAGE, IMAGE_NEXT)
+    for name in ("normal", "depth", "albedo"):
+        np.testing.assert_allclose(maps[name].values, expected[name].values, atol=0.02)
