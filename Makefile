@@ -28,7 +28,7 @@ help:
 
 demo: $(VENV)/.base-installed
 	@echo '== demo: seven maps into demo/'
-	@$(BIN)/python examples/demo.py --out demo
+	@$(BIN)/stablemtl demo --out demo
 
 test: lint
 	@echo '== pytest'

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stablemtl.evaluation import delta_m
+    from stablemtl.evaluation.delta_m import delta_m
     from stablemtl.models import StableMTLModel
     from stablemtl.pipeline import StableMTLPipeline
     from stablemtl.tasks import TASKS

@@ -20,6 +20,8 @@ VARIANTS: dict[str, Task] = {
     "depth log": build_task("depth", encoding="log", near_m=0.5, far_m=80.0),
     "optical_flow calibrated": build_task("optical_flow", encoding="calibrated", scale_px=16.0),
     "scene_flow calibrated": build_task("scene_flow", encoding="calibrated", scale_m=2.0),
+    "optical_flow with a knee": build_task("optical_flow", encoding="calibrated", scale_px=16.0, knee_px=0.5),
+    "scene_flow with a knee": build_task("scene_flow", encoding="calibrated", scale_m=2.0, knee_m=0.03),
 }
 PERFECT = {
     "miou": 1, "accuracy": 1, "mean_angular_error": 0, "median_angular_error": 0, "within_11.25": 1,

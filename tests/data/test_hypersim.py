@@ -70,9 +70,9 @@ def test_albedo_and_shading(hypersim):
     assert albedo.target[:, 2, 3].tolist() == [0.5, 0.5, 0.5]
     assert not albedo.valid[0, 1, 2]  # reflectance 0.002
     assert int(albedo.valid.sum()) == 23
-    # s * (0.25, 0.5, 0.75) / 0.5 = s * (0.5, 1, 1.5), of which green and blue are clipped
+    # (0.25, 0.5, 0.75) / 0.5, blue clipped
     assert shading.target.shape == (1, 4, 6)
-    assert shading.target[0, 2, 3].item() == pytest.approx(0.3 * 0.5 * SCALE + 0.59 + 0.11, rel=1e-4)
+    assert shading.target[0, 2, 3].item() == pytest.approx(0.3 * 0.5 + 0.59 + 0.11, rel=1e-4)
     assert torch.equal(albedo.valid, shading.valid)
 
 

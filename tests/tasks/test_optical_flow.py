@@ -73,7 +73,7 @@ def test_spec_says_what_the_encoding_loses() -> None:
     assert (PIXELS.spec.unit, PIXELS.spec.value_range, PIXELS.spec.scale_known) == ("px", (-16, 16), True)
     assert RELATIVE.spec.shift_known
     assert RELATIVE.options == {"encoding": "per_image"}
-    assert PIXELS.options == {"encoding": "calibrated", "scale_px": 16.0}
+    assert PIXELS.options == {"encoding": "calibrated", "scale_px": 16.0, "knee_px": 0.0}
     assert build_task("optical_flow", encoding="calibrated").spec.unit == "px"
 
 
@@ -143,3 +143,19 @@ def test_errors() -> None:
 def test_colorize_right_is_red_and_still_is_white() -> None:
     picture = RELATIVE.colorize(as_flow((5, 0), (0, 0), (2.5, 0)))
     assert picture[0, :, 0].T.tolist() == [[255, 0, 0], [255, 255, 255], [255, 128, 128]]
+
+
+def test_knee_spreads_small_motion():
+    task = build_task("optical_flow", encoding="calibrated", scale_px=15.0, knee_px=1.0)
+    flow = torch.tensor([1.0, -3.0, 15.0, 40.0]).view(1, 1, 1, 4).repeat(1, 2, 1, 1)
+    encoded = task.encode(flow, torch.ones(1, 1, 1, 4, dtype=torch.bool))
+    # ln(1 + m) / ln(16): 1 px is a quarter of the range, 3 px a half, 15 px all of it
+    assert encoded[0, 0, 0].tolist() == pytest.approx([0.25, -0.5, 1.0, 1.0], abs=1e-6)
+    assert task.decode(encoded)[0, 1, 0].tolist() == pytest.approx([1.0, -3.0, 15.0, 15.0], abs=1e-4)
+
+
+def test_knee_must_not_be_negative():
+    with pytest.raises(ValueError, match="knee_px must be a finite number, at least 0, got -1"):
+        build_task("optical_flow", encoding="calibrated", knee_px=-1)
+    with pytest.raises(ValueError, match="knee_px belongs to encoding='calibrated'"):
+        build_task("optical_flow", knee_px=1.0)

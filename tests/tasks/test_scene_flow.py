@@ -31,7 +31,7 @@ def test_spec_says_what_the_encoding_loses() -> None:
         False,
     )
     assert (METRES.spec.unit, METRES.spec.value_range, METRES.spec.scale_known) == ("m", (-2, 2), True)
-    assert METRES.options == {"encoding": "calibrated", "scale_m": 2.0}
+    assert METRES.options == {"encoding": "calibrated", "scale_m": 2.0, "knee_m": 0.0}
 
 
 def test_metric_by_hand() -> None:

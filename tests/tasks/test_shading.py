@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from stablemtl.tasks import TASKS
+from stablemtl.tasks import TASKS, build_task
 from stablemtl.tasks.intrinsic_metrics import local_mse, masked_rmse, structural_similarity
 
 TASK = TASKS["shading"]
@@ -97,3 +97,19 @@ def test_structural_similarity_is_symmetric_and_at_most_one() -> None:
 def test_colorize_is_grey() -> None:
     picture = TASK.colorize(torch.tensor([[[0.0, 0.5, 2.0]]]))
     assert picture[0, :, 0].T.tolist() == [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
+
+
+def test_relative_encoding_does_not_see_the_scale():
+    task = build_task("shading", encoding="relative")
+    shading = torch.linspace(0, 0.4, 101).view(1, 1, 1, 101)
+    valid = torch.ones_like(shading, dtype=torch.bool)
+    encoded = task.encode(shading, valid)
+    assert encoded[0, 0, 0, 95].item() == pytest.approx(1.0, abs=1e-5)  # the 95 % quantile, 0.38
+    assert encoded[0, 0, 0, 19].item() == pytest.approx(2 * 0.076 / 0.38 - 1, abs=1e-5)
+    torch.testing.assert_close(task.encode(2 * shading, valid), encoded)
+    assert task.encode(shading * 0, ~valid).isfinite().all()
+
+
+def test_unknown_encoding():
+    with pytest.raises(ValueError, match="unknown shading encoding 'gamma'; choose from absolute, relative"):
+        build_task("shading", encoding="gamma")

@@ -1,7 +1,7 @@
 """Train a model: first a codec, then stage 1, then stage 2.
 
-Each recipe is a set of options that can all be overridden. A run writes its log, checkpoints and pictures to --out; the same
-command continues an interrupted run.
+Each recipe is a set of options that can all be overridden. A run writes its log, checkpoints and pictures to
+--out; the same command continues an interrupted run.
 """
 
 from __future__ import annotations

@@ -80,20 +80,21 @@ class Hypersim:
     The image is the release's tone-mapped rendering in sRGB, in 8-bit steps. Depth is planar z [m]; normals
     point away from the camera in OpenCV axes, and are zero where not valid.
 
-    *Albedo and shading.* With s the tone-map's scale, the picture before its gamma is s * color = albedo *
-    shading, and s can go to either factor. StableMTL's script puts it into the albedo (``albedo_scale``
-    "tonemap", ``shading_scale`` "raw": albedo = s * reflectance, shading = color / reflectance). The default
-    puts it into the shading ("raw", "tonemap"): albedo stays the physical reflectance, the same under any
-    exposure, shading is that of the picture shown, and both are as in the ground truth of MIDIntrinsics, on
-    which they are evaluated. In both, albedo times shading gives the picture as far as clipping to [0, 1] and
-    the reduction of shading to grey allow; the two remaining combinations are off by s.
+    *Albedo and shading.* With s the tone-map's scale, the picture before its gamma is s * color = s * reflectance *
+    shading, and s can go to either factor or to none. The default leaves it out ("raw", "raw"): albedo stays the
+    physical reflectance, the same under any exposure, and shading is color / reflectance as in StableMTL's script,
+    which clips little of it; their product is the picture up to the factor s, as the scale of shading is unknown
+    anyway. StableMTL's script puts s into the albedo (``albedo_scale`` "tonemap", ``shading_scale`` "raw"), the
+    ground truth of MIDIntrinsics into the shading ("raw", "tonemap"): of a picture of dark surfaces, more than half
+    of that shading can be clipped to 1. With s in one factor, the product gives the picture as far as clipping to
+    [0, 1] and the reduction of shading to grey allow.
 
     Args:
         root: folder of the unpacked download; see the head of this file.
         split: ``train``, ``val`` or ``test`` of the official split by scene; public frames only.
         scenes: names to restrict to, for a partial download; ``None`` takes all that the split names.
         albedo_scale: ``raw`` for clip(reflectance), ``tonemap`` for clip(s * reflectance).
-        shading_scale: ``tonemap`` for clip(s * color / reflectance), ``raw`` without s.
+        shading_scale: ``raw`` for clip(color / reflectance), ``tonemap`` for clip(s * color / reflectance).
     Raises:
         FileNotFoundError: no root, no split file, or a scene of the split has no folder.
         EmptySplitError: the split file names no frame of this split.
@@ -111,7 +112,7 @@ class Hypersim:
         *,
         scenes: Sequence[str] | None = None,
         albedo_scale: Scale = "raw",
-        shading_scale: Scale = "tonemap",
+        shading_scale: Scale = "raw",
     ) -> None:
         self.split = check_split(self.name, split, self.splits)
         for argument, value in (("albedo_scale", albedo_scale), ("shading_scale", shading_scale)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stablemtl.tasks import TASKS
 
@@ -43,16 +43,19 @@ PROTOCOLS: tuple[EvaluationProtocol, ...] = (
     EvaluationProtocol(dataset="motorcycle", task="depth", headline="abs_rel", metric_options=_DEPTH_RANGE),
     EvaluationProtocol(dataset="motorcycle", task="optical_flow", headline="epe"),
 )
-"""The known pairs. One that is not here is scored with the task's own headline and defaults."""
+"""The known pairs. For a dataset that is not here, a task is scored as in its first row."""
 
 
 def protocol_for(dataset: str, task: str) -> EvaluationProtocol:
-    """The row of a pair, or the task's defaults for a dataset that has none.
+    """The row of a pair; the first row of the task for another dataset; its defaults for another task.
 
     Raises:
         KeyError: no such task.
     """
-    for protocol in PROTOCOLS:
-        if (protocol.dataset, protocol.task) == (dataset, task):
-            return protocol
+    rows = [row for row in PROTOCOLS if row.task == task]
+    for row in rows:
+        if row.dataset == dataset:
+            return row
+    if rows:
+        return replace(rows[0], dataset=dataset)
     return EvaluationProtocol(dataset=dataset, task=task, headline=TASKS[task].spec.headline)

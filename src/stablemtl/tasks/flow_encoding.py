@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,41 +35,65 @@ class PerImageFlow:
 
 @dataclass(frozen=True)
 class CalibratedFlow:
-    """Motion divided by one fixed scale, so that pixels or metres come back. Faster motion is clipped."""
+    """Motion on one fixed scale, so that pixels or metres come back. Faster motion is clipped.
+
+    With a knee k, motion m becomes sign(m) ln(1 + |m| / k) / ln(1 + scale / k): nearly linear below k, logarithmic
+    above, so that an error of the codec stays small against small motions. Without, it is m / scale.
+    """
 
     scale: float
     """The motion that becomes 1 [px or m]."""
+    knee: float = 0.0
+    """Where the logarithm begins [px or m]; 0 for the linear map."""
 
     def encode(self, flow: Tensor, valid: Tensor) -> Tensor:
         """Motion (B, C, H, W) to [-1, 1]; 0 where not finite."""
-        return (flow.float().nan_to_num(0.0, 0.0, 0.0) / self.scale).clamp(-1.0, 1.0)
+        flow = flow.float().nan_to_num(0.0, 0.0, 0.0)
+        if self.knee == 0:
+            return (flow / self.scale).clamp(-1.0, 1.0)
+        return (flow.sign() * (flow.abs() / self.knee).log1p() / self._range).clamp(-1.0, 1.0)
 
     def decode(self, encoded: Tensor) -> Tensor:
         """Values in [-scale, scale], in the unit of the scale."""
-        return encoded.clamp(-1.0, 1.0) * self.scale
+        encoded = encoded.clamp(-1.0, 1.0)
+        if self.knee == 0:
+            return encoded * self.scale
+        motion = self.knee * (encoded.abs() * self._range).expm1()
+        return encoded.sign() * motion.clamp(max=self.scale)
+
+    @property
+    def _range(self) -> float:
+        return math.log1p(self.scale / self.knee)
 
 
 FlowEncoding = PerImageFlow | CalibratedFlow
 
 
-def build_flow_encoding(encoding: str, scale: float | None, *, option: str, default: float) -> FlowEncoding:
+def build_flow_encoding(
+    encoding: str, scale: float | None, knee: float | None, *, unit: str, default: float
+) -> FlowEncoding:
     """The encoding of that name.
 
     Args:
         encoding: ``per_image`` or ``calibrated``.
         scale: the calibrated encoding's scale; None for ``default``.
-        option: what the user calls ``scale``.
+        knee: where the calibrated encoding becomes logarithmic; None for never.
+        unit: of both, ``px`` or ``m``.
         default: the scale if none is given.
     Raises:
-        ValueError: unknown encoding, a scale that is not above 0, or a scale for ``per_image``.
+        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either for ``per_image``.
     """
     if choose("flow encoding", encoding, {"per_image": False, "calibrated": True}):
         scale = default if scale is None else float(scale)
+        knee = 0.0 if knee is None else float(knee)
         if not 0 < scale < float("inf"):
-            raise ValueError(f"{option} must be a finite number above 0, got {scale}")
-        return CalibratedFlow(scale)
-    if scale is not None:
-        raise ValueError(
-            f"{option} belongs to encoding='calibrated', got {option}={scale} with encoding='per_image'"
-        )
+            raise ValueError(f"scale_{unit} must be a finite number above 0, got {scale}")
+        if not 0 <= knee < float("inf"):
+            raise ValueError(f"knee_{unit} must be a finite number, at least 0, got {knee}")
+        return CalibratedFlow(scale, knee)
+    for name, value in ((f"scale_{unit}", scale), (f"knee_{unit}", knee)):
+        if value is not None:
+            raise ValueError(
+                f"{name} belongs to encoding='calibrated', got {name}={value} with encoding='per_image'"
+            )
     return PerImageFlow()

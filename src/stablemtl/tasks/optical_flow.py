@@ -45,9 +45,9 @@ class OpticalFlow:
 
     @property
     def options(self) -> dict[str, str | float]:
-        """``encoding``, and ``scale_px`` of the calibrated one."""
+        """``encoding``, and ``scale_px`` and ``knee_px`` of the calibrated one."""
         if isinstance(self.encoding, CalibratedFlow):
-            return {"encoding": "calibrated", "scale_px": self.encoding.scale}
+            return {"encoding": "calibrated", "scale_px": self.encoding.scale, "knee_px": self.encoding.knee}
         return {"encoding": "per_image"}
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
@@ -129,13 +129,16 @@ def _ratio(flow: Tensor, size: tuple[int, int]) -> Tensor:
     return flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])[:, None, None]
 
 
-def build(*, encoding: str = "per_image", scale_px: float | None = None) -> OpticalFlow:
+def build(
+    *, encoding: str = "per_image", scale_px: float | None = None, knee_px: float | None = None
+) -> OpticalFlow:
     """The task with an encoding.
 
     Args:
         encoding: ``per_image`` (relative, the published one) or ``calibrated`` (in pixels).
         scale_px: the largest motion of the calibrated encoding [px], 16 if not given.
+        knee_px: motion above which the calibrated encoding is logarithmic [px]; linear if not given.
     Raises:
-        ValueError: unknown encoding, a scale that is not above 0, or a scale for ``per_image``.
+        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either for ``per_image``.
     """
-    return OpticalFlow(build_flow_encoding(encoding, scale_px, option="scale_px", default=_SCALE_PX))
+    return OpticalFlow(build_flow_encoding(encoding, scale_px, knee_px, unit="px", default=_SCALE_PX))

@@ -50,9 +50,9 @@ class SceneFlow:
 
     @property
     def options(self) -> dict[str, str | float]:
-        """``encoding``, and ``scale_m`` of the calibrated one."""
+        """``encoding``, and ``scale_m`` and ``knee_m`` of the calibrated one."""
         if isinstance(self.encoding, CalibratedFlow):
-            return {"encoding": "calibrated", "scale_m": self.encoding.scale}
+            return {"encoding": "calibrated", "scale_m": self.encoding.scale, "knee_m": self.encoding.knee}
         return {"encoding": "per_image"}
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
@@ -137,13 +137,16 @@ class SceneFlowMetric:
         self._means.reset()
 
 
-def build(*, encoding: str = "per_image", scale_m: float | None = None) -> SceneFlow:
+def build(
+    *, encoding: str = "per_image", scale_m: float | None = None, knee_m: float | None = None
+) -> SceneFlow:
     """The task with an encoding.
 
     Args:
         encoding: ``per_image`` (relative, the published one) or ``calibrated`` (in metres).
         scale_m: the largest motion of the calibrated encoding [m], 2 if not given.
+        knee_m: motion above which the calibrated encoding is logarithmic [m]; linear if not given.
     Raises:
-        ValueError: unknown encoding, a scale that is not above 0, or a scale for ``per_image``.
+        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either for ``per_image``.
     """
-    return SceneFlow(build_flow_encoding(encoding, scale_m, option="scale_m", default=_SCALE_M))
+    return SceneFlow(build_flow_encoding(encoding, scale_m, knee_m, unit="m", default=_SCALE_M))

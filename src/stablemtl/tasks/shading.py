@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 
-from stablemtl.tasks.base import TaskSpec
+from stablemtl.tasks.base import TaskSpec, choose
 from stablemtl.tasks.checks import as_image, as_maps, as_valid
 from stablemtl.tasks.coloring import prepare, to_bytes
 from stablemtl.tasks.geometry import mirror, resize_smooth
 from stablemtl.tasks.intrinsic_encoding import decode_unit_range, encode_unit_range
 from stablemtl.tasks.intrinsic_metrics import IntrinsicMetric
 
+_ENCODINGS: dict[str, Literal["absolute", "relative"]] = {"absolute": "absolute", "relative": "relative"}
+_BRIGHT_SHARE = 0.95
+_LEAST_LIGHT = 1e-3
+
 
 @dataclass(frozen=True)
 class Shading:
-    """Grey irradiance in [0, 1]."""
+    """Grey irradiance in [0, 1].
+
+    ``absolute`` is the published encoding. ``relative`` first divides each image by its 95 % quantile: as the scale
+    of shading is unknown anyway, dim and bright labels then look alike to the network.
+    """
+
+    encoding: Literal["absolute", "relative"] = "absolute"
 
     @property
     def spec(self) -> TaskSpec:
@@ -38,8 +50,8 @@ class Shading:
 
     @property
     def options(self) -> dict[str, str | float]:
-        """Nothing to choose."""
-        return {}
+        """``encoding``."""
+        return {"encoding": self.encoding}
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
         """Shading (B, 1, H, W) in [0, 1], clipped, to a grey image (B, 3, H, W) in [-1, 1].
@@ -48,7 +60,9 @@ class Shading:
             ValueError: shapes disagree, or ``valid`` is not bool.
         """
         shading = as_maps(target, self.spec, "target")
-        as_valid(valid, shading, self.spec)
+        usable = as_valid(valid, shading, self.spec)
+        if self.encoding == "relative":
+            shading = shading.float() / _brightest(shading.float(), usable)
         return encode_unit_range(shading).repeat(1, 3, 1, 1)
 
     def decode(self, image: Tensor) -> Tensor:
@@ -76,6 +90,22 @@ class Shading:
         return to_bytes(*prepare(values, valid, self.spec))
 
 
-def build() -> Shading:
-    """The task; it has no options."""
-    return Shading()
+def _brightest(shading: Tensor, valid: Tensor) -> Tensor:
+    """95 % quantile of each image's valid pixels, shape (B, 1, 1, 1); 1 where nothing is lit."""
+    brightest = torch.ones(len(shading), 1, 1, 1, device=shading.device)
+    for i, (values, usable) in enumerate(zip(shading, valid & shading.isfinite(), strict=True)):
+        if usable.any():
+            quantile = torch.quantile(values[usable], _BRIGHT_SHARE)
+            brightest[i] = torch.where(quantile > _LEAST_LIGHT, quantile, 1.0)
+    return brightest
+
+
+def build(*, encoding: str = "absolute") -> Shading:
+    """The task with an encoding.
+
+    Args:
+        encoding: ``absolute`` (the published one) or ``relative``.
+    Raises:
+        ValueError: unknown encoding.
+    """
+    return Shading(choose("shading encoding", encoding, _ENCODINGS))

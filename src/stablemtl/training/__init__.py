@@ -1,1 +1,1 @@
-"""Training: the codec, stage 1 (one UNet for all tasks), stage 2 (a main stream that attends to the other tasks)."""
+"""Training: the codec, stage 1 (one UNet for all tasks), stage 2 (a main UNet with task attention)."""

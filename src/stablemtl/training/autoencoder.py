@@ -14,6 +14,7 @@ from stablemtl.data import Batch, Mixture, collate
 from stablemtl.models.builders import nano_codec
 from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task
+from stablemtl.training.checkpoint import written_beside
 from stablemtl.training.config import CodecRun
 from stablemtl.training.latents import training_mixture
 from stablemtl.training.loop import Loss, fit, make_accelerator
@@ -37,10 +38,16 @@ class _Trained(nn.Module):
 def images_of(
     batch: Batch, tasks: dict[str, Task], share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """One image for each sample, its frame (with probability ``share``) or its label image, in [-1, 1], and the pixels that count.
+    """One image for each sample, its frame or its label image, and how much each pixel counts.
 
+    Args:
+        batch: samples of one task.
+        tasks: encoding of each task.
+        share: probability of the frame, in [0, 1].
+        generator: decides which.
     Returns:
-        Images (B, 3, H, W) and weights (B, 1, H, W): label pixels that are not valid count a tenth, as they are seen by their neighbours.
+        Images (B, 3, H, W) in [-1, 1] and weights (B, 1, H, W): 1, but a tenth for label pixels that are not
+        valid, which are only seen by their neighbours.
     """
     labels = tasks[batch.task].encode(batch.target, batch.valid)
     frame = (torch.rand(len(batch), generator=generator) < share)[:, None, None, None]
@@ -49,11 +56,16 @@ def images_of(
 
 
 def reconstruction_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute plus mean squared error, and the absolute error of horizontal and vertical differences (borders).
+    """Mean absolute plus mean squared error, plus half the absolute error of each axis' differences.
+
+    The differences between neighbours, which are not weighted, keep borders sharp.
 
     Args:
-        pred, target: images, shape (B, 3, H, W).
-        weight: importance of pixels, shape (B, 1, H, W).
+        pred: reconstructed images, shape (B, 3, H, W).
+        target: images, same shape.
+        weight: factor of each pixel's error, shape (B, 1, H, W).
+    Returns:
+        Scalar.
     """
     error = (pred - target) * weight
     total = error.abs().mean() + error.square().mean()
@@ -62,11 +74,25 @@ def reconstruction_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
+def _window(size: torch.Size, crop: int, generator: torch.Generator) -> tuple:
+    """Index of a random square window of an image of ``size`` (height, width)."""
+    starts = [int(torch.randint(max(1, side - crop + 1), (), generator=generator)) for side in size]
+    return (..., *(slice(start, start + crop) for start in starts))
+
+
 @torch.no_grad()
 def unit_scale(
     vae: AutoencoderTiny, mixture: Mixture, tasks: dict[str, Task], share: float, batches: int = 28
 ) -> float:
-    """Factor that gives latents of frames and labels a standard deviation of 1 about their channels' means."""
+    """Factor that gives latents a standard deviation of 1 about their channels' means.
+
+    Args:
+        vae: the trained autoencoder, on the CPU.
+        mixture: where frames and labels come from.
+        tasks: encoding of each task.
+        share: of frames among the images, in [0, 1].
+        batches: how many micro-batches to look at.
+    """
     generator = torch.Generator().manual_seed(0)
     latents = [
         vae.encode(images_of(collate(mixture.batch(step)), tasks, share, generator)[0]).latents
@@ -81,6 +107,7 @@ def train_codec(run: CodecRun) -> Path:
 
     Raises:
         FileNotFoundError: no dataset in the data folder.
+        ValueError: a checkpoint of a run with other options.
         DivergedError: the loss is not finite.
     """
     accelerator = make_accelerator()
@@ -94,6 +121,8 @@ def train_codec(run: CodecRun) -> Path:
         batch = collate(mixture.batch(step, micro, rank))
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step * 97 + micro * 31 + rank)
         images, weight = images_of(batch, tasks, run.frame_share, generator)
+        window = _window(images.shape[-2:], run.crop, generator)
+        images, weight = images[window], weight[window]
         images, weight = images.to(accelerator.device), weight.to(accelerator.device)
         decoded, latents = module(images)
         value = reconstruction_loss(decoded, images, weight) + run.latent_penalty * latents.square().mean()
@@ -128,6 +157,7 @@ def train_codec(run: CodecRun) -> Path:
     vae.register_to_config(scaling_factor=unit_scale(vae, mixture, tasks, run.frame_share))
     folder = run.out / "codec"
     if accelerator.is_main_process:
-        vae.save_pretrained(folder)
+        with written_beside(folder) as beside:
+            vae.save_pretrained(beside)
     logger.info("codec written to %s", folder)
     return folder

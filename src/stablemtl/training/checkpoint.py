@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,18 @@ from accelerate import Accelerator
 logger = logging.getLogger(__name__)
 
 _STATE = "run.json"
+_FREE = frozenset(
+    {"resume", "out", "root", "codec", "init", "checkpoint_every", "preview_every", "log_every", "save_dtype"}
+)
+"""Options that a resumed run may change: where things lie, and what does not change the result."""
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, config: Any) -> None:
     """Write model, optimizer, random generators, step and config to ``folder/checkpoint``.
 
-    The old checkpoint stays until the new one is complete.
+    The old checkpoint stays until the new one is complete and in place. To be called by every process.
     """
-    beside, final, old = folder / "checkpoint.part", folder / "checkpoint", folder / "checkpoint.old"
+    final, beside = folder / "checkpoint", folder / "checkpoint.part"
     if accelerator.is_main_process:
         shutil.rmtree(beside, ignore_errors=True)
     accelerator.wait_for_everyone()
@@ -29,17 +35,41 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, config: A
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         (beside / _STATE).write_text(json.dumps({"step": step, "config": plain(config)}, indent=2) + "\n")
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            final.rename(old)
-        beside.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        _replace(final, beside)
     accelerator.wait_for_everyone()
 
 
-def load_checkpoint(accelerator: Accelerator, folder: Path, config: Any) -> int:
-    """Restore the run's checkpoint, if there is one, and return the number of steps done.
+@contextmanager
+def written_beside(final: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of ``final`` when the block ends without an error.
 
+    Args:
+        final: folder to make or to replace; its parent is made if missing.
+    """
+    beside = final.with_name(f"{final.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    yield beside
+    _replace(final, beside)
+
+
+def _replace(final: Path, complete: Path) -> None:
+    """Rename ``complete`` to ``final``; until then there is always a ``final`` or a ``final.old``, if any."""
+    old = final.with_name(f"{final.name}.old")
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    complete.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(accelerator: Accelerator, folder: Path, config: Any) -> int:
+    """Restore the run's checkpoint, if there is one.
+
+    A checkpoint that was cut off while being written is left aside, the one before it is taken.
+
+    Returns:
+        Number of optimizer steps done; 0 without a checkpoint.
     Raises:
         ValueError: the checkpoint belongs to a run with other options; the message names them.
     """
@@ -52,7 +82,8 @@ def load_checkpoint(accelerator: Accelerator, folder: Path, config: Any) -> int:
     differing = sorted(_differences(state["config"], plain(config)))
     if differing:
         raise ValueError(
-            f"{place} was written with other options ({', '.join(differing)}); use another --out, or --no-resume to start again"
+            f"{place} was written with other options ({', '.join(differing)}); "
+            "use another --out, or --no-resume to start again"
         )
     accelerator.load_state(str(place))
     logger.info("resumed %s at step %d", place, state["step"])
@@ -66,18 +97,8 @@ def plain(config: Any) -> Any:
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Names of the options that differ, apart from those that do not change the result."""
-    if name.split(".")[-1] in {
-        "resume",
-        "out",
-        "root",
-        "codec",
-        "init",
-        "checkpoint_every",
-        "preview_every",
-        "log_every",
-        "save_dtype",
-    }:
+    """Names of the options that differ, apart from those in ``_FREE``."""
+    if name.split(".")[-1] in _FREE:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         return [

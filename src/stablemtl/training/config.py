@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +28,9 @@ class LoopConfig:
     warmup_steps: int = 100
     """Steps of linear warm-up."""
     schedule: Literal["cosine", "exponential"] = "cosine"
-    """Decay after the warm-up, to ``final_ratio`` of the peak at the last step."""
+    """Decay after the warm-up, towards ``final_ratio`` of the peak at the end of the run."""
     final_ratio: float = 0.02
-    """Last learning rate divided by the peak."""
+    """Learning rate at the end of the run divided by the peak."""
     gradient_clip: float = 1.0
     """Largest global norm of the gradient."""
     seed: int = 0
@@ -47,15 +48,19 @@ class LoopConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.learning_rate <= 0 or not 0 < self.final_ratio <= 1:
             raise ValueError(
-                f"learning_rate must be positive and final_ratio in (0, 1], got {self.learning_rate} and {self.final_ratio}"
+                "learning_rate must be positive and final_ratio in (0, 1], "
+                f"got {self.learning_rate} and {self.final_ratio}"
             )
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of optimizer step ``step``, from 0."""
+        """Learning rate of optimizer step ``step``, from 0.
+
+        With the peak p, W steps of warm-up, the final ratio r and the share t of the steps after the warm-up
+        that are done: p (step + 1) / W in the warm-up, then p (r + (1 - r) (1 + cos(pi t)) / 2) for the
+        cosine and p r^t for the exponential.
+        """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
-        import math
-
         done = min(1.0, (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps))
         if self.schedule == "exponential":
             return self.learning_rate * self.final_ratio**done
@@ -73,11 +78,11 @@ class DataConfig:
     size: tuple[int, int] = (96, 128)
     """Height and width of the training samples [px]."""
     variants: int = 3
-    """Differently mirrored and coloured versions of each sample; each is encoded once and kept as a latent."""
+    """Differently mirrored and coloured versions of each sample; each is encoded once, then kept."""
     task_weights: Mapping[str, float] | None = None
     """How often a task is trained, relative to 1 of those not named; ``None`` takes them in turn."""
     pairs: tuple[tuple[str, str, float], ...] | None = None
-    """(dataset, task, weight) to draw from; ``None`` takes the published ones and, where present, FlyingChairs."""
+    """(dataset, task, weight) to draw from; ``None``: the published ones, and FlyingChairs if present."""
 
     def __post_init__(self) -> None:
         if self.variants < 1:
@@ -96,6 +101,8 @@ class CodecRun:
     """Folder of the run; the codec is written to ``out/codec``."""
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Encoding of each task; those not named have the published one."""
+    crop: int = 64
+    """Side of the square windows trained on [px], or the whole sample where that is smaller."""
     frame_share: float = 0.3
     """Share of frames among the images; the rest are label images."""
     latent_noise: float = 0.1
@@ -131,13 +138,13 @@ class StageRun:
         "shading",
         "albedo",
     )
-    """Tasks of the model."""
+    """Stage 1: tasks of the model. Stage 2 keeps those of stage 1."""
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Stage 1: encoding of each task; those not named have the published one. Stage 2 keeps those of stage 1."""
+    """Stage 1: encoding of each task; those not named have the published one. Stage 2 keeps stage 1's."""
     task_attention: TaskAttentionConfig | None = None
     """Stage 2: sizes and masking of the task attention."""
     balance_losses: bool = True
-    """Divide each task's loss by the variance of its label latents, so that faint labels (small motions) count as much as vivid ones."""
+    """Divide each task's loss by its label latents' variance, so that faint labels (motion) count as much."""
     save_dtype: Literal["float32", "float16"] = "float16"
     """Type of the weights of the finished pipeline."""
     resume: bool = True

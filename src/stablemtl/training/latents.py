@@ -5,8 +5,9 @@ Letters: B batch, C latent channels, h and w latent size, f pixels per latent ce
 
 from __future__ import annotations
 
+import copy
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,20 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stablemtl.data import (
+    STABLEMTL_PAIRS,
     ColorJitter,
     Compose,
+    Dataset,
     Entry,
     HorizontalFlip,
     InMemory,
     Mixture,
-    Sample,
     Transform,
     mixture_entries,
     open_datasets,
 )
 from stablemtl.data.transforms import Resize
 from stablemtl.models.codec import LatentCodec
-from stablemtl.tasks.base import Task
+from stablemtl.tasks import TASKS
+from stablemtl.tasks.base import Task, choose
 from stablemtl.training.config import DataConfig, LoopConfig
 
 
@@ -48,25 +51,35 @@ class _Kept(NamedTuple):
 
 
 def valid_cells(valid: Tensor, downscale: int) -> Tensor:
-    """Latent cells all of whose f x f pixels are valid, shape (B, 1, ceil(H/f), ceil(W/f)), from (B, 1, H, W); the padding counts as valid."""
+    """Latent cells all of whose f x f pixels are valid; pixels of the codec's padding count as valid.
+
+    Args:
+        valid: shape (B, 1, H, W), bool.
+        downscale: f, pixels per latent cell along each axis.
+    Returns:
+        Shape (B, 1, ceil(H/f), ceil(W/f)), bool.
+    """
     invalid = (~valid).float()
     bottom, right = -valid.shape[-2] % downscale, -valid.shape[-1] % downscale
     return F.max_pool2d(F.pad(invalid, (0, right, 0, bottom)), downscale) == 0
 
 
 def masked_mse(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared error over valid cells, all channels; 0 with a gradient of 0 where nothing is valid.
+    """Mean squared error over valid cells and all channels.
 
     Args:
-        pred, target: shape (B, C, h, w).
-        valid: bool, shape (B, 1, h, w).
+        pred: predicted latents, shape (B, C, h, w).
+        target: latents of the label images, same shape.
+        valid: cells that count, shape (B, 1, h, w), bool.
+    Returns:
+        Scalar; 0, with a gradient of 0, where no cell is valid.
     """
     count = valid.sum() * pred.shape[1]
     return ((pred - target) ** 2 * valid).sum() / count.clamp(min=1)
 
 
 class Latents:
-    """Micro-batches of a mixture as latents, a pure function of step, micro-batch and rank.
+    """Micro-batches of a mixture as latents, each determined by step, micro-batch and rank alone.
 
     Args:
         mixture: decides what is in a micro-batch; its own transform is not used.
@@ -95,7 +108,11 @@ class Latents:
         self._kept: dict[tuple[str, str, int, int], _Kept] = {}
 
     def batch(self, step: int, micro: int = 0, rank: int = 0) -> LatentBatch:
-        """Micro-batch ``micro`` of optimizer step ``step`` on ``rank``."""
+        """Micro-batch ``micro`` of optimizer step ``step`` on ``rank``, all counted from 0.
+
+        Raises:
+            ValueError: ``step`` is negative, or ``micro`` or ``rank`` is out of range.
+        """
         entry, indices = self.mixture.draw(step, micro, rank)
         place = (step * self.mixture.accumulation + micro) * self.mixture.world_size + rank
         versions = torch.randint(
@@ -118,16 +135,37 @@ class Latents:
             valid=torch.stack([item.valid for item in kept]).to(self.device),
         )
 
+    def only(self, tasks: Collection[str]) -> Latents:
+        """The same with some of the tasks of the mixture; what either has encoded serves both.
+
+        Raises:
+            ValueError: a task is not in the mixture.
+        """
+        part = copy.copy(self)
+        part.mixture = self.mixture.only(tasks)
+        return part
+
     def variances(self, samples: int = 64) -> dict[str, float]:
-        """Variance of each task's label latents within their channels, over the first ``samples`` or so."""
+        """Variance of each task's label latents about their channels' means, the mean over channels.
+
+        Args:
+            samples: how many to look at, up to whole micro-batches, as they are, without augmentation.
+        Raises:
+            ValueError: the label latents of a task do not vary, or no cell of them is valid.
+        """
+        # Encodings of its own: these samples are not versions that ``batch`` may give.
+        plain = Latents(self.mixture, self.codec, self.tasks, seed=self.seed, device=self.device)
         found = {}
         for task in self.mixture.tasks:
-            part = Latents(
-                self.mixture.only([task]), self.codec, self.tasks, seed=self.seed, device=self.device
-            )
+            part = plain.only([task])
             batches = [part.batch(step) for step in range(-(-samples // self.mixture.batch_size))]
             cells = torch.cat([batch.target.movedim(1, -1)[batch.valid[:, 0]] for batch in batches])
-            found[task] = float(cells.var(0).mean())
+            found[task] = float(cells.var(0).mean()) if len(cells) > 1 else 0.0
+            if not found[task] > 0:
+                raise ValueError(
+                    f"the label latents of {task} must vary for its loss to be balanced, got a variance of "
+                    f"{found[task]} over {len(cells)} valid cells; check its labels, or leave the task out"
+                )
         return found
 
     @torch.no_grad()
@@ -154,7 +192,10 @@ _COLOURS = ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05)
 
 
 def small_augmentation(tasks: Mapping[str, Task]) -> Callable[[str, str], tuple[Transform, ...]]:
-    """Augmentation of the small recipes, by (dataset, task): mirrored, and recoloured where the label does not depend on colours."""
+    """Augmentation of the small recipes, as a function of (dataset, task).
+
+    Samples are mirrored, and recoloured where the label does not depend on colours.
+    """
     return lambda _, task: (_MIRROR,) if tasks[task].spec.photometric else (_MIRROR, _COLOURS)
 
 
@@ -168,22 +209,33 @@ def training_mixture(
 ) -> Mixture:
     """The mixture over the datasets present, samples resized and kept in memory.
 
+    Args:
+        data: folder, size, and what to draw how often; weights of tasks that are not trained are left out.
+        loop: batch size, accumulation and seed.
+        tasks: those to train; the ones that no dataset present labels are left out.
+        split: ``train``, ``val`` or ``test``.
+        world_size: number of processes.
     Raises:
         FileNotFoundError: no dataset in ``data.root``; see ``open_datasets``.
+        ValueError: ``data.pairs`` has nothing for one of the tasks, or ``data.task_weights`` names an unknown
+            one.
     """
-
-    def prepare(sample: Sample) -> Sample:
-        return Compose([Resize(size=data.size)], tasks)(sample)
-
-    datasets = {
-        name: InMemory(dataset, prepare=prepare) for name, dataset in open_datasets(data.root, split).items()
+    resize = Compose([Resize(size=data.size)], tasks)
+    datasets: dict[str, Dataset] = {
+        name: InMemory(dataset, prepare=resize) for name, dataset in open_datasets(data.root, split).items()
     }
-    pairs = {} if data.pairs is None else {"pairs": data.pairs}
     present = {task for dataset in datasets.values() for task in dataset.tasks}
-    entries = mixture_entries(datasets, **pairs, tasks=[task for task in tasks if task in present])  # type: ignore[arg-type]
-    weights = (
-        None if data.task_weights is None else {k: v for k, v in data.task_weights.items() if k in present}
+    entries = mixture_entries(
+        datasets,
+        STABLEMTL_PAIRS if data.pairs is None else data.pairs,
+        tasks=[task for task in tasks if task in present],
     )
+    weights = None
+    if data.task_weights is not None:
+        for name in data.task_weights:
+            choose("task", name, TASKS)
+        drawn = {entry.task for entry in entries}
+        weights = {task: weight for task, weight in data.task_weights.items() if task in drawn}
     return Mixture(
         entries,
         batch_size=loop.batch_size,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ def fit(
     Args:
         accelerator: from :func:`make_accelerator`.
         module: what is trained: its parameters that require a gradient.
-        loss_at: (module, step, micro, rank) to the loss of a micro-batch; must depend on nothing else, so that a resumed run repeats it.
+        loss_at: (module, step, micro, rank) to the loss of a micro-batch; must depend on nothing else but
+            torch's global generator, so that a resumed run repeats it.
         config: how long and how fast.
         folder: receives ``train.jsonl`` and ``checkpoint``.
         run: the whole run's options, kept in the checkpoint.
@@ -71,7 +73,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     start = load_checkpoint(accelerator, folder, run) if resume else 0
     log = _Log(folder / "train.jsonl", accelerator.is_main_process, start)
-    with _progress(accelerator.is_main_process, start, config.steps) as advance:
+    with _Progress(accelerator.is_main_process, start, config.steps) as advance:
         for step in range(start, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = config.rate_at(step)
@@ -108,8 +110,6 @@ def fit(
 
 
 def _seed(*words: int) -> int:
-    import numpy as np
-
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -122,8 +122,10 @@ class _Log:
         self.step, self.began, self.since = start, time.perf_counter(), start
         if active and path.exists():
             # Lines after the checkpoint belong to steps that will be done again.
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start]
-            path.write_text("".join(line + "\n" for line in kept))
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= start]
+            beside = path.with_name(f"{path.name}.part")
+            beside.write_text("".join(line + "\n" for line in kept))
+            beside.replace(path)
 
     def add(self, step: int, label: str, loss: float, norm: float) -> None:
         entry = self.sums.setdefault(label, [0.0, 0.0, 0.0])
@@ -153,7 +155,15 @@ class _Log:
                 file.write(json.dumps(line) + "\n")
 
 
-class _progress:
+def _step_of(line: str) -> float:
+    """The step of a line of the log; infinite for one that was cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
+
+
+class _Progress:
     """Progress bar on the main process, with the latest loss of each label."""
 
     def __init__(self, active: bool, start: int, steps: int) -> None:

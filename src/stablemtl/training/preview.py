@@ -8,7 +8,12 @@ from stablemtl.pipeline import StableMTLPipeline
 
 
 def write_preview(pipeline: StableMTLPipeline, path: Path) -> None:
-    """Contact sheet of the Middlebury motorcycle pair, which comes with scikit-image."""
+    """Contact sheet of all tasks on the Middlebury motorcycle pair, which comes with scikit-image.
+
+    Args:
+        pipeline: what predicts.
+        path: picture to write; its folder is made if missing.
+    """
     from skimage.data import stereo_motorcycle
 
     left, right, _ = stereo_motorcycle()

@@ -1,6 +1,7 @@
 """Stage 1 and stage 2: one latent regression loss, one task per optimizer step.
 
-The two stages differ in what trains: all of the single-stream UNet, or a main UNet with its task attention beside the frozen single stream.
+The two stages differ in what trains: all of the single-stream UNet, or a main UNet with its task attention
+beside the frozen single stream.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from stablemtl.models.codec import LatentCodec
 from stablemtl.models.model import StableMTLModel
 from stablemtl.pipeline import StableMTLPipeline
 from stablemtl.tasks import build_tasks
-from stablemtl.training.checkpoint import plain
+from stablemtl.tasks.base import Task, choose
+from stablemtl.training.checkpoint import plain, written_beside
 from stablemtl.training.config import StageRun
 from stablemtl.training.latents import Latents, masked_mse, small_augmentation, training_mixture
 from stablemtl.training.loop import Loss, fit, make_accelerator
@@ -35,13 +37,15 @@ def train_stage(run: StageRun) -> Path:
 
     Raises:
         FileNotFoundError: no dataset in the data folder, or no codec or pipeline to start from.
+        ValueError: an unknown task; a checkpoint of a run with other options; or, in stage 2, ``init`` is no
+            pipeline, or has a main stream already.
         DivergedError: the loss is not finite.
     """
     accelerator = make_accelerator()
     torch.manual_seed(run.loop.seed)
     model, vae, options = _start(run)
     every = build_tasks(options)
-    tasks = {name: every[name] for name in model.tasks}
+    tasks = {name: choose("task", name, every) for name in model.tasks}
     vae = vae.to(accelerator.device).eval().requires_grad_(False)
     codec = LatentCodec(vae)
     mixture = training_mixture(run.data, run.loop, tasks, world_size=accelerator.num_processes)
@@ -78,10 +82,12 @@ def train_stage(run: StageRun) -> Path:
     folder = run.out / "pipeline"
     if accelerator.is_main_process:
         pipeline = _pipeline(run, model.to("cpu").eval(), vae.to("cpu"), options)
-        pipeline.to(dtype=getattr(torch, run.save_dtype)).save_pretrained(folder)
-        (folder / "training.json").write_text(
-            json.dumps({"code_version": __version__, "run": plain(run)}, indent=2) + "\n"
-        )
+        pipeline.to(dtype=getattr(torch, run.save_dtype))
+        with written_beside(folder) as beside:
+            pipeline.save_pretrained(beside)
+            (beside / "training.json").write_text(
+                json.dumps({"code_version": __version__, "run": plain(run)}, indent=2) + "\n"
+            )
     logger.info("pipeline written to %s", folder)
     return folder
 
@@ -101,6 +107,10 @@ def _start(run: StageRun) -> tuple[StableMTLModel, AutoencoderTiny, dict[str, di
             torch.nn.init.zeros_(parameter)
         return model, AutoencoderTiny.from_pretrained(run.codec), options
     assert run.init is not None
+    if not run.init.is_dir():
+        raise FileNotFoundError(
+            f"init: there is no folder {run.init}; train stage 1 with `stablemtl train nano-stage1`"
+        )
     start = StableMTLPipeline.from_pretrained(run.init)
     if start.model.main is not None:
         raise ValueError(f"init: {run.init} has a main stream already; give the pipeline of stage 1")
@@ -120,7 +130,9 @@ def _pipeline(
     )
 
 
-def _held_out(run: StageRun, codec: LatentCodec, tasks: dict, device: torch.device) -> Latents | None:
+def _held_out(
+    run: StageRun, codec: LatentCodec, tasks: dict[str, Task], device: torch.device
+) -> Latents | None:
     """Held-out samples as latents, where the data folder has any."""
     try:
         mixture = training_mixture(run.data, run.loop, tasks, split="test")
@@ -135,8 +147,7 @@ def _validate(model: StableMTLModel, held_out: Latents, weights: dict[str, float
     """Balanced loss of each task on held-out samples: 1 is a constant prediction."""
     found = {}
     for task in held_out.mixture.tasks:
-        part = Latents(held_out.mixture.only([task]), held_out.codec, held_out.tasks, device=held_out.device)
-        part._kept = held_out._kept  # the encoded samples are shared
+        part = held_out.only([task])
         losses = []
         for step in range(_VALIDATION_BATCHES):
             batch = part.batch(step)

@@ -1,0 +1,105 @@
+"""Data, small networks and a toy run for the tests of training."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from stablemtl import StableMTLModel
+from stablemtl.training import autoencoder, stages
+from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun
+
+FAKES = Path(__file__).resolve().parents[1] / "data" / "fake_datasets.py"
+SIZE = (16, 24)
+OPTIONS = {
+    "depth": {"encoding": "log", "near_m": 0.5, "far_m": 80.0},
+    "optical_flow": {"encoding": "calibrated", "scale_px": 16.0},
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with fakes of all four datasets; three of them have held-out frames."""
+    spec = importlib.util.spec_from_file_location("fake_datasets", FAKES)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    root: Path = module.write_all(tmp_path_factory.mktemp("data"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def codec_folder(make_tiny_vae: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A codec as ``train_codec`` writes it: 2 pixels a latent cell, latents of about unit scale."""
+    folder = tmp_path_factory.mktemp("codec") / "codec"
+    vae = make_tiny_vae()
+    vae.register_to_config(scaling_factor=2.0)
+    vae.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def small_networks(
+    monkeypatch: pytest.MonkeyPatch,
+    make_tiny_vae: Callable[[], Any],
+    make_tiny_model: Callable[..., StableMTLModel],
+) -> None:
+    """Networks of a few thousand weights in place of the nano ones."""
+
+    def model(tasks: tuple[str, ...], seed: int) -> StableMTLModel:
+        return make_tiny_model(tasks, multi_stream=False)
+
+    monkeypatch.setattr(stages, "nano_model", model)
+    monkeypatch.setattr(autoencoder, "nano_codec", make_tiny_vae)
+
+
+@pytest.fixture
+def codec_run(data_root: Path, tmp_path: Path) -> Callable[..., CodecRun]:
+    """``codec_run(steps=3, ...)``: keywords of ``LoopConfig`` or ``CodecRun``."""
+
+    def make(**options: Any) -> CodecRun:
+        loop = _loop(options)
+        options = {"out": tmp_path / "codec-run", "task_options": OPTIONS} | options
+        return CodecRun(data=DataConfig(root=data_root, size=SIZE), loop=loop, **options)
+
+    return make
+
+
+@pytest.fixture
+def stage_run(data_root: Path, codec_folder: Path, tmp_path: Path) -> Callable[..., StageRun]:
+    """``stage_run(1, steps=3, ...)``: keywords of ``LoopConfig``, ``DataConfig`` or ``StageRun``."""
+
+    def make(stage: int, **options: Any) -> StageRun:
+        loop = _loop(options)
+        data = {name: options.pop(name) for name in ("root", "size", "task_weights") if name in options}
+        data = {"root": data_root, "size": SIZE, "variants": 2} | data
+        options = {"out": tmp_path / f"stage{stage}", "save_dtype": "float32"} | options
+        if stage == 1:
+            options = {"codec": codec_folder, "task_options": OPTIONS} | options
+        return StageRun(stage=stage, data=DataConfig(**data), loop=loop, **options)
+
+    return make
+
+
+def _loop(options: dict[str, Any]) -> LoopConfig:
+    """Takes the options of the loop out of ``options``."""
+    own = {name: options.pop(name) for name in list(options) if name in LoopConfig.__dataclass_fields__}
+    return LoopConfig(**{"steps": 3, "batch_size": 2, "warmup_steps": 0, "preview_every": 0} | own)
+
+
+@pytest.fixture
+def parameters() -> Callable[[nn.Module], dict[str, torch.Tensor]]:
+    """Copies of everything a module holds, by name."""
+    return lambda module: {name: value.clone() for name, value in module.state_dict().items()}

@@ -1,0 +1,365 @@
+"""Both stages with small networks on a few fake frames."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor, nn
+
+from stablemtl import TASKS, StableMTLModel, StableMTLPipeline
+from stablemtl.models.task_attention import TaskAttentionConfig
+from stablemtl.training import stages
+from stablemtl.training.config import StageRun
+from stablemtl.training.latents import LatentBatch, Latents
+from stablemtl.training.loop import Loss, fit
+from stablemtl.training.preview import write_preview
+from stablemtl.training.stages import train_stage
+
+Runs = Callable[..., StageRun]
+Parameters = Callable[[nn.Module], dict[str, Tensor]]
+
+TASK_ATTENTION = TaskAttentionConfig(heads=2, query_hidden_dim=8, mask_probability=0.5)
+MAIN = ("main.", "task_attention_blocks.")
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``watch(before=f)``: f(model, step, micro) ahead of every micro-batch; it may raise."""
+
+    def install(before: Callable[[StableMTLModel, int, int], None]) -> None:
+        def watched(
+            accelerator: Any, model: StableMTLModel, loss_at: Callable[..., Loss], *args: Any, **options: Any
+        ) -> None:
+            def watched_loss(module: nn.Module, step: int, micro: int, rank: int) -> Loss:
+                before(model, step, micro)
+                return loss_at(module, step, micro, rank)
+
+            fit(accelerator, model, watched_loss, *args, **options)
+
+        monkeypatch.setattr(stages, "fit", watched)
+
+    return install
+
+
+@pytest.fixture
+def first(stage_run: Runs) -> Path:
+    """The pipeline of a short stage 1."""
+    return train_stage(stage_run(1, steps=3))
+
+
+@pytest.fixture
+def untrained(first: Path, stage_run: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The pipeline that stage 2 starts from."""
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "fit", lambda *args, **options: None)
+        return train_stage(second(stage_run, first, out=tmp_path / "untrained"))
+
+
+def second(stage_run: Runs, init: Path, **options: Any) -> StageRun:
+    return stage_run(2, **{"init": init, "task_attention": TASK_ATTENTION, **options})
+
+
+def load(folder: Path) -> StableMTLPipeline:
+    return StableMTLPipeline.from_pretrained(folder)
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def log(run: StageRun) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.out / "train.jsonl").read_text().splitlines()]
+
+
+def interrupt_at(stop: int) -> Callable[..., None]:
+    def before(model: StableMTLModel, step: int, micro: int) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    return before
+
+
+# stage 1 ----------------------------------------------------------------------------------------------------
+
+
+def test_stage_1_writes_a_pipeline_that_predicts(stage_run: Runs, codec_folder: Path) -> None:
+    run = stage_run(1, steps=3, log_every=1)
+    folder = train_stage(run)
+    assert folder == run.out / "pipeline"
+    pipeline = load(folder)
+    assert pipeline.model.main is None
+    assert list(pipeline.tasks) == list(TASKS)
+    assert pipeline.config["default_processing_resolution"] == 24
+    assert pipeline.tasks["depth"].options == TASKS["depth"].options | {"encoding": "log"} | {
+        "near_m": 0.5,
+        "far_m": 80.0,
+    }
+    frames = np.random.default_rng(0).integers(0, 256, (2, 18, 27, 3), dtype=np.uint8)
+    maps = pipeline(frames[0], frames[1])
+    assert list(maps) == list(TASKS)
+    assert all(one.values.shape[:2] == (18, 27) and np.isfinite(one.values).all() for one in maps.values())
+    assert all(np.isfinite(list(line["loss"].values())).all() for line in log(run))
+    training = json.loads((folder / "training.json").read_text())
+    assert training["run"]["stage"] == 1
+    assert training["run"]["loop"]["steps"] == 3
+    assert training["code_version"]
+    # The codec is the one that was given.
+    codec = AutoencoderTiny.from_pretrained(codec_folder)
+    assert not changed(codec.state_dict(), pipeline.vae.state_dict())
+    assert pipeline.vae.config["scaling_factor"] == codec.config["scaling_factor"]
+    assert {path.name for path in run.out.iterdir()} == {"pipeline", "checkpoint", "train.jsonl"}
+
+
+def test_stage_1_trains_the_unet_and_not_the_tokens(
+    stage_run: Runs, watch: Callable[..., None], parameters: Parameters
+) -> None:
+    seen: dict[int, dict[str, Tensor]] = {}
+    watch(lambda model, step, micro: seen.__setitem__(step, parameters(model)))
+    run = stage_run(1, steps=3)
+    seen[3] = load(train_stage(run)).model.state_dict()
+    # The output starts from zeros: nothing before it has a gradient in the first step.
+    assert not any(seen[0][f"auxiliary.conv_out.{name}"].any() for name in ("weight", "bias"))
+    assert changed(seen[0], seen[1]) == {"auxiliary.conv_out.weight", "auxiliary.conv_out.bias"}
+    # A softmax does not see what all its inputs share, so that the bias of keys may have no gradient.
+    still = set(seen[0]) - changed(seen[0], seen[3])
+    assert "task_tokens" in still
+    assert all("token" in name or ".to_k." in name for name in still)
+
+
+def test_stage_1_in_half_precision(stage_run: Runs) -> None:
+    from safetensors.torch import load_file
+
+    folder = train_stage(stage_run(1, steps=1, save_dtype="float16"))
+    for part in ("model", "vae"):
+        weights = load_file(folder / part / "diffusion_pytorch_model.safetensors")
+        assert {value.dtype for value in weights.values()} == {torch.float16}
+    assert load(folder).model.dtype == torch.float32
+
+
+def test_some_tasks(stage_run: Runs) -> None:
+    weights = {"optical_flow": 3.0, "depth": 2.0}
+    run = stage_run(1, steps=2, tasks=("depth", "normal"), task_weights=weights)
+    pipeline = load(train_stage(run))
+    assert tuple(pipeline.tasks) == ("depth", "normal")
+    assert {label for line in log(run) for label in line["loss"]} <= {"depth", "normal"}
+
+
+# stage 2 ----------------------------------------------------------------------------------------------------
+
+
+def test_stage_2_starts_at_the_outputs_of_stage_1(first: Path, untrained: Path) -> None:
+    one, two = load(first).model, load(untrained).model
+    assert one.main is None
+    assert two.main is not None
+    generator = torch.Generator().manual_seed(0)
+    latent, latent_next = torch.randn(2, 1, 4, 8, 12, generator=generator)
+    with torch.no_grad():
+        expected, found = one(latent, latent_next), two(latent, latent_next)
+    for task in TASKS:
+        assert expected[task].abs().max() > 0
+        torch.testing.assert_close(found[task], expected[task], rtol=1e-5, atol=1e-6)
+
+
+def test_stage_2_trains_the_main_stream_only(first: Path, untrained: Path, stage_run: Runs) -> None:
+    run = second(stage_run, first, steps=3)
+    pipeline = load(train_stage(run))
+    one, start = load(first), load(untrained)
+    moved = changed(start.model.state_dict(), pipeline.model.state_dict())
+    assert moved
+    assert all(name.startswith(MAIN) for name in moved)
+    assert {name.split(".")[0] for name in moved} == {"main", "task_attention_blocks"}
+    assert not changed(one.model.auxiliary.state_dict(), pipeline.model.auxiliary.state_dict())
+    assert torch.equal(one.model.task_tokens, pipeline.model.task_tokens)
+    assert not changed(one.vae.state_dict(), pipeline.vae.state_dict())
+
+
+def test_stage_2_keeps_encodings_and_predicts(first: Path, stage_run: Runs) -> None:
+    pipeline = load(train_stage(second(stage_run, first, steps=2)))
+    assert pipeline.model.config["task_attention"]["query_hidden_dim"] == 8
+    assert pipeline.config["task_options"] == load(first).config["task_options"]
+    image = np.zeros((10, 14, 3), np.uint8)
+    both, single = pipeline(image), pipeline(image, single_stream=True)
+    assert both["depth"].unit == "m"
+    assert any(not np.allclose(both[name].values, single[name].values, atol=1e-7) for name in TASKS)
+
+
+def test_frozen_stream_stays_in_evaluation_mode(
+    first: Path, stage_run: Runs, watch: Callable[..., None]
+) -> None:
+    modes = []
+
+    def before(model: StableMTLModel, step: int, micro: int) -> None:
+        assert model.main is not None
+        modes.append((model.main.training, model.auxiliary.training))
+
+    watch(before)
+    train_stage(second(stage_run, first, steps=2, preview_every=1))
+    assert modes == [(True, False)] * 2
+
+
+# both stages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_resumed_stage_gives_the_same_parameters(
+    first: Path, stage_run: Runs, watch: Callable[..., None], tmp_path: Path, stage: int
+) -> None:
+    def run(name: str) -> StageRun:
+        options = {"steps": 4, "accumulation": 2, "checkpoint_every": 2, "out": tmp_path / name}
+        return stage_run(1, **options) if stage == 1 else second(stage_run, first, **options)
+
+    watch(interrupt_at(3))
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(run("cut"))
+    assert not (tmp_path / "cut" / "pipeline").exists()
+    steps: list[int] = []
+    watch(lambda model, step, micro: steps.append(step))
+    resumed = load(train_stage(run("cut"))).model.state_dict()
+    assert steps == [2, 2, 3, 3]
+    whole = load(train_stage(run("whole"))).model.state_dict()
+    # Nearly: labels are encoded again, in other batches, which may change their last digit.
+    for name, value in resumed.items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_finished_run_writes_its_pipeline_again(
+    first: Path, stage_run: Runs, watch: Callable[..., None]
+) -> None:
+    before = load(first).model.state_dict()
+    shutil.rmtree(first)
+    watch(interrupt_at(0))
+    again = train_stage(stage_run(1, steps=3))
+    assert again == first
+    assert not changed(before, load(again).model.state_dict())
+
+
+def test_one_task_a_step(
+    stage_run: Runs, monkeypatch: pytest.MonkeyPatch, watch: Callable[..., None]
+) -> None:
+    place, seen, real = [(-1, -1)], {}, Latents.batch
+    watch(lambda model, step, micro: place.__setitem__(0, (step, micro)))
+
+    def batch(self: Latents, step: int, micro: int = 0, rank: int = 0) -> LatentBatch:
+        found = real(self, step, micro, rank)
+        if place[0] == (step, micro):  # not while the variances are taken
+            seen[step, micro] = found.task
+        return found
+
+    monkeypatch.setattr(Latents, "batch", batch)
+    run = stage_run(1, steps=7, accumulation=2, log_every=1)
+    train_stage(run)
+    assert sorted(seen) == [(step, micro) for step in range(7) for micro in range(2)]
+    assert all(seen[step, 0] == seen[step, 1] for step in range(7))
+    assert {seen[step, 0] for step in range(7)} == set(TASKS)
+    assert [list(line["loss"]) for line in log(run)] == [[seen[step, 0]] for step in range(7)]
+
+
+def test_losses_are_balanced(stage_run: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Latents, "variances", lambda self: dict.fromkeys(TASKS, 0.25))
+    losses = {}
+    for balanced in (True, False):
+        run = stage_run(1, steps=1, balance_losses=balanced, out=tmp_path / str(balanced))
+        train_stage(run)
+        (losses[balanced],) = log(run)[0]["loss"].values()
+    assert losses[True] == pytest.approx(4 * losses[False], rel=1e-4)
+
+
+@pytest.fixture
+def small_photographs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import skimage.data
+
+    pair = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    monkeypatch.setattr(skimage.data, "stereo_motorcycle", lambda: (pair[0], pair[1], None))
+    return
+
+
+@pytest.mark.usefixtures("small_photographs")
+def test_validation_and_previews(stage_run: Runs) -> None:
+    run = stage_run(1, steps=4, preview_every=2)
+    train_stage(run)
+    figures = {line["step"]: line["validation"] for line in log(run) if "validation" in line}
+    assert list(figures) == [2, 4]
+    # The fakes hold out frames of Virtual KITTI 2, FlyingThings3D and FlyingChairs.
+    labelled = {"depth", "normal", "semantic", "optical_flow", "scene_flow"}
+    assert all(
+        set(found) == labelled and all(value > 0 for value in found.values()) for found in figures.values()
+    )
+    assert sorted(path.name for path in (run.out / "previews").iterdir()) == [
+        "step_000002.png",
+        "step_000004.png",
+    ]
+
+
+@pytest.mark.usefixtures("small_photographs")
+def test_without_held_out_frames_there_are_pictures_only(
+    stage_run: Runs, data_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data_root / "hypersim", tmp_path / "data" / "hypersim")
+    tasks = ("albedo", "shading", "depth", "normal")
+    run = stage_run(1, steps=2, preview_every=2, root=tmp_path / "data", tasks=tasks)
+    train_stage(run)
+    assert [line["validation"] for line in log(run) if "validation" in line] == [{}]
+    assert (run.out / "previews" / "step_000002.png").is_file()
+
+
+@pytest.mark.usefixtures("small_photographs")
+def test_write_preview(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_preview(tiny_pipeline, tmp_path / "new" / "a.png")
+    with Image.open(tmp_path / "new" / "a.png") as picture:
+        assert picture.width > 30
+
+
+# errors -----------------------------------------------------------------------------------------------------
+
+
+def test_missing_codec(stage_run: Runs, tmp_path: Path) -> None:
+    message = r"codec: no config.json in .*none; train one with `stablemtl train nano-codec`"
+    with pytest.raises(FileNotFoundError, match=message):
+        train_stage(stage_run(1, codec=tmp_path / "none"))
+
+
+def test_missing_stage_1(stage_run: Runs, tmp_path: Path) -> None:
+    message = r"init: there is no folder .*none; train stage 1 with `stablemtl train nano-stage1`"
+    with pytest.raises(FileNotFoundError, match=message):
+        train_stage(second(stage_run, tmp_path / "none"))
+
+
+def test_stage_2_from_what_is_no_pipeline(stage_run: Runs, codec_folder: Path) -> None:
+    with pytest.raises(ValueError, match="is not a StableMTL model: it has no model_index.json"):
+        train_stage(second(stage_run, codec_folder))
+
+
+def test_stage_2_from_two_streams(stage_run: Runs, tiny_folder: Path) -> None:
+    message = r"init: .* has a main stream already; give the pipeline of stage 1"
+    with pytest.raises(ValueError, match=message):
+        train_stage(second(stage_run, tiny_folder))
+
+
+def test_no_data(stage_run: Runs, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no data folder .* It must hold one or more of hypersim"):
+        train_stage(stage_run(1, root=tmp_path / "none"))
+
+
+def test_unknown_task(stage_run: Runs) -> None:
+    with pytest.raises(ValueError, match="unknown task 'normals'; choose from albedo, depth, normal"):
+        train_stage(stage_run(1, tasks=("depth", "normals")))
+
+
+def test_nothing_is_left_of_a_run_that_cannot_start(stage_run: Runs, tmp_path: Path) -> None:
+    run = stage_run(1, codec=tmp_path / "none")
+    with pytest.raises(FileNotFoundError):
+        train_stage(run)
+    assert not run.out.exists()
