@@ -100,3 +100,11 @@ def test_table_shows_the_headlines() -> None:
 def test_table_without_figures_has_dashes() -> None:
     empty = replace(SCORE, n=0, model={"abs_rel": math.nan}, constant={}, ceiling={}, unaligned={})
     assert printed(report(empty)).count(" - ") == 4
+
+
+def test_markdown_has_the_same_rows() -> None:
+    lines = report(SCORE, CLASSES).markdown().splitlines()
+    assert lines[0].startswith("| dataset | task | figure |")
+    assert lines[1] == "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert lines[2] == "| vkitti2 | depth | abs_rel | 3 | 0.1 | 0.4 | 0.02 | +75.0 % | 0.3 |"
+    assert lines[3] == "| vkitti2 | semantic | miou | 3 | 0.3 | 0.05 | 0.9 | x 6.00 |  |"

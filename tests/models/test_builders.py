@@ -119,7 +119,7 @@ def test_nano_model() -> None:
 
 
 def test_nano_codec_size() -> None:
-    assert sum(p.numel() for p in nano_codec().parameters()) == 318_407
+    assert sum(p.numel() for p in nano_codec().parameters()) == 235_175
 
 
 def test_nano_model_with_averaged_frames() -> None:

@@ -23,11 +23,6 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with fakes of all four datasets; three of them have held-out frames."""
@@ -79,14 +74,17 @@ def codec_run(data_root: Path, tmp_path: Path) -> Callable[..., CodecRun]:
 
 @pytest.fixture
 def stage_run(data_root: Path, codec_folder: Path, tmp_path: Path) -> Callable[..., StageRun]:
-    """``stage_run(1, steps=3, ...)``: keywords of ``LoopConfig``, ``DataConfig`` or ``StageRun``."""
+    """``stage_run(1, steps=3, ...)``: keywords of ``LoopConfig`` or ``StageRun``, some of
+    ``DataConfig``; all of these as ``data={...}``."""
 
     def make(stage: int, **options: Any) -> StageRun:
         loop = _loop(options)
-        data = {name: options.pop(name) for name in ("root", "size", "task_weights") if name in options}
-        data = {"root": data_root, "size": SIZE, "variants": 2} | data
-        options = {"out": tmp_path / f"stage{stage}", "save_dtype": "float32"} | options
-        if stage == 1:
+        data = {"root": data_root, "size": SIZE, "variants": 2}
+        data |= {name: options.pop(name) for name in ("root", "size", "task_weights") if name in options}
+        data |= options.pop("data", {})
+        defaults = {"out": tmp_path / f"stage{stage}", "save_dtype": "float32", "balance_losses": False}
+        options = defaults | options
+        if stage == 1 and "init" not in options:
             options = {"codec": codec_folder, "task_options": OPTIONS} | options
         return StageRun(stage=stage, data=DataConfig(**data), loop=loop, **options)
 

@@ -64,14 +64,26 @@ def test_variants_are_at_least_one() -> None:
         DataConfig(root=Path("data"), variants=0)
 
 
-@pytest.mark.parametrize(("stage", "needed", "other"), [(1, "codec", "init"), (2, "init", "codec")])
-def test_a_stage_needs_what_was_before_it(stage: Any, needed: str, other: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "given", "message"),
+    [
+        (1, "", r"stage 1 needs either codec \(a new model\) or init"),
+        (1, "codec init", "stage 1 needs either codec"),
+        (2, "", "stage 2 needs init, the pipeline written by stage 1"),
+        (2, "codec", "stage 2 needs init"),
+        (2, "codec init", "no codec: init has it"),
+    ],
+)
+def test_a_stage_needs_what_was_before_it(stage: Any, given: str, message: str) -> None:
     options: dict[str, Any] = {"stage": stage, "data": DATA, "loop": LOOP, "out": Path("out")}
-    with pytest.raises(
-        ValueError, match=f"stage {stage} needs {needed}: the folder written by the run before"
-    ):
-        StageRun(**options, **{other: Path("there")})
-    assert getattr(StageRun(**options, **{needed: Path("there")}), needed) == Path("there")
+    with pytest.raises(ValueError, match=message):
+        StageRun(**options, **dict.fromkeys(given.split(), Path("there")))
+
+
+@pytest.mark.parametrize(("stage", "given"), [(1, "codec"), (1, "init"), (2, "init")])
+def test_a_stage_with_what_it_needs(stage: Any, given: str) -> None:
+    options: dict[str, Any] = {"stage": stage, "data": DATA, "loop": LOOP, "out": Path("out")}
+    assert getattr(StageRun(**options, **{given: Path("there")}), given) == Path("there")
 
 
 @pytest.mark.parametrize("kind", [LoopConfig, DataConfig, CodecRun, StageRun])

@@ -213,6 +213,36 @@ def test_ranks_and_micro_batches_share_out_the_same_samples() -> None:
             assert same(spread.batch(step, 0, i), joined.batch(step, i, 0))
 
 
+def test_windows_are_cut_alike_from_all_parts_of_a_sample() -> None:
+    entry = (Pictures("pairs", ("optical_flow",), 1), "optical_flow", 1.0)
+    whole = make(entry, batch_size=1, transforms=(), variants=1).batch(0)
+    cut, again = (make(entry, batch_size=1, transforms=(), variants=1, window=(2, 3)) for _ in range(2))
+    assert whole.latent_next is not None
+    places = set()
+    for step in range(40):
+        batch = cut.batch(step)
+        assert batch.latent_next is not None
+        assert batch.latent.shape == batch.target.shape == (1, 3, 2, 3)
+        (place,) = [
+            (y, x)
+            for y in range(2)
+            for x in range(3)
+            if torch.equal(batch.target, whole.target[..., y : y + 2, x : x + 3])
+        ]
+        y, x = place
+        assert torch.equal(batch.latent, whole.latent[..., y : y + 2, x : x + 3])
+        assert torch.equal(batch.latent_next, whole.latent_next[..., y : y + 2, x : x + 3])
+        assert torch.equal(batch.valid, whole.valid[..., y : y + 2, x : x + 3])
+        places.add(place)
+    assert places == {(y, x) for y in range(2) for x in range(3)}
+    assert all(same(again.batch(step), cut.batch(step)) for step in reversed(range(9)))
+
+
+def test_a_window_larger_than_a_sample_takes_all_of_it() -> None:
+    whole, cut = make(), make(window=(9, 5))
+    assert all(same(whole.batch(step), cut.batch(step)) for step in range(6))
+
+
 def test_each_version_is_encoded_once() -> None:
     latents = make((Pictures("rooms", ("normal",), 2), "normal", 1.0), variants=3)
     for step in range(60):
@@ -270,29 +300,31 @@ def test_only_some_tasks() -> None:
     assert latents.mixture.tasks == ("normal", "albedo", "optical_flow")
     encoded = latents.codec.encoded  # type: ignore[attr-defined]
     fresh = make().only(["albedo"])
-    for step in range(20):
+    for step in range(40):
         assert part.batch(step).task == "albedo"
         assert same(part.batch(step), fresh.batch(step))
-    assert part.codec.encoded - encoded < fresh.codec.encoded  # type: ignore[attr-defined]
+    assert fresh.codec.encoded == 5 * 3 * 2  # type: ignore[attr-defined]  # samples, versions, frame and label
+    assert part.codec.encoded - encoded < 5 * 3 * 2  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="depth"):
         latents.only(["depth"])
 
 
 class Halves(Pictures):
-    """Normals straight on in the even samples, and turned away in the odd ones."""
+    """Normals that point to the right, and to the front in even samples or to the back in odd ones."""
 
     def load(self, index: int, task: str) -> Sample:
         sample = super().load(index, task)
         sample.target[:] = 0.0
-        sample.target[2] = 1.0 if index % 2 else -1.0
+        sample.target[0] = 0.6
+        sample.target[2] = 0.8 if index % 2 else -0.8
         sample.valid[:] = True
         return sample
 
 
 def test_variances_by_hand() -> None:
     data = Halves("rooms", ("normal",), 2)
-    # 30 cells, half of them 1 and half -1, in one channel of three; unbiased.
-    assert make((data, "normal", 1.0)).variances(2) == {"normal": pytest.approx(30 / 29 / 3)}
+    # 30 cells, half of them 0.8 and half -0.8, in one channel of three; unbiased; x is not mirrored.
+    assert make((data, "normal", 1.0)).variances(2) == {"normal": pytest.approx(0.64 * 30 / 29 / 3, rel=1e-3)}
 
 
 def test_variances_count_valid_cells_only() -> None:
@@ -304,7 +336,7 @@ def test_variances_count_valid_cells_only() -> None:
             return sample
 
     found = make((Spoilt("rooms", ("normal",), 2), "normal", 1.0)).variances(2)
-    assert found == {"normal": pytest.approx(24 / 23 / 3)}
+    assert found == {"normal": pytest.approx(0.64 * 24 / 23 / 3, rel=1e-3)}
 
 
 def test_variances_leave_the_versions_as_they_are() -> None:
@@ -334,9 +366,9 @@ def test_variances_of_labels_that_do_not_vary(valid: bool, cells: int) -> None:
 LOOP = LoopConfig(steps=1, batch_size=2, accumulation=2, seed=5)
 
 
-def mixture(root: Path, tasks: Sequence[str] = tuple(TASKS), **options: Any) -> Mixture:
+def mixture(root: Path, known: Sequence[str] = tuple(TASKS), **options: Any) -> Mixture:
     data = DataConfig(root=root, size=(12, 20), **options)
-    return training_mixture(data, LOOP, {name: TASKS[name] for name in tasks}, world_size=3)
+    return training_mixture(data, LOOP, {name: TASKS[name] for name in known}, world_size=3)
 
 
 def test_training_mixture(data_root: Path) -> None:
@@ -359,6 +391,19 @@ def test_training_mixture_of_some_pairs(data_root: Path) -> None:
         ("vkitti2", 2.0),
         ("hypersim", 1.0),
     ]
+
+
+def test_only_tasks_that_a_present_dataset_is_used_for(data_root: Path) -> None:
+    assert mixture(data_root, tasks=("normal", "depth")).tasks == ("depth", "normal")  # in the pairs' order
+    pairs = (("vkitti2", "depth", 1.0), ("nowhere", "normal", 1.0))
+    assert mixture(data_root, pairs=pairs).tasks == ("depth",)
+    with pytest.raises(ValueError, match="unknown task 'flow'; choose from albedo, depth"):
+        mixture(data_root, tasks=("flow",))
+    message = (
+        "no dataset with a train split in .* has labels for normal, albedo; hypersim, .* used for depth$"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        mixture(data_root, pairs=pairs, tasks=("normal", "albedo"))
 
 
 def test_weights_of_tasks_that_are_not_trained_are_left_out(data_root: Path) -> None:

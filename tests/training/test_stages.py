@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from stablemtl import TASKS, StableMTLModel, StableMTLPipeline
+from stablemtl.models.codec import LatentCodec
 from stablemtl.models.task_attention import TaskAttentionConfig
 from stablemtl.training import stages
 from stablemtl.training.config import StageRun
-from stablemtl.training.latents import LatentBatch, Latents
+from stablemtl.training.latents import LatentBatch, Latents, masked_mse, training_mixture
 from stablemtl.training.loop import Loss, fit
 from stablemtl.training.preview import write_preview
 from stablemtl.training.stages import train_stage
@@ -29,7 +30,21 @@ Parameters = Callable[[nn.Module], dict[str, Tensor]]
 TASK_ATTENTION = TaskAttentionConfig(heads=2, query_hidden_dim=8, mask_probability=0.5)
 MAIN = ("main.", "task_attention_blocks.")
 
+
+class Killed(Exception):
+    """Stands for whatever ends a run from outside."""
+
+
 pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+@pytest.fixture
+def small_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the pair that comes with scikit-image."""
+    import skimage.data
+
+    pair = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    monkeypatch.setattr(skimage.data, "stereo_motorcycle", lambda: (pair[0], pair[1], None))
 
 
 @pytest.fixture
@@ -51,10 +66,21 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-@pytest.fixture
-def first(stage_run: Runs) -> Path:
-    """The pipeline of a short stage 1."""
-    return train_stage(stage_run(1, steps=3))
+@pytest.fixture(scope="module")
+def first(
+    make_tiny_model: Callable[..., StableMTLModel],
+    codec_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A pipeline such as stage 1 writes, with random weights."""
+    folder = tmp_path_factory.mktemp("first") / "pipeline"
+    StableMTLPipeline(
+        model=make_tiny_model(multi_stream=False),
+        vae=AutoencoderTiny.from_pretrained(codec_folder),
+        task_options={"depth": {"encoding": "log", "near_m": 0.5, "far_m": 80.0}},
+        default_processing_resolution=24,
+    ).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -85,7 +111,7 @@ def log(run: StageRun) -> list[dict[str, Any]]:
 def interrupt_at(stop: int) -> Callable[..., None]:
     def before(model: StableMTLModel, step: int, micro: int) -> None:
         if step == stop:
-            raise KeyboardInterrupt
+            raise Killed
 
     return before
 
@@ -94,25 +120,23 @@ def interrupt_at(stop: int) -> Callable[..., None]:
 
 
 def test_stage_1_writes_a_pipeline_that_predicts(stage_run: Runs, codec_folder: Path) -> None:
-    run = stage_run(1, steps=3, log_every=1)
+    run = stage_run(1, steps=7, log_every=1, balance_losses=True)
     folder = train_stage(run)
     assert folder == run.out / "pipeline"
     pipeline = load(folder)
     assert pipeline.model.main is None
     assert list(pipeline.tasks) == list(TASKS)
     assert pipeline.config["default_processing_resolution"] == 24
-    assert pipeline.tasks["depth"].options == TASKS["depth"].options | {"encoding": "log"} | {
-        "near_m": 0.5,
-        "far_m": 80.0,
-    }
+    assert pipeline.tasks["depth"].options == {"encoding": "log", "near_m": 0.5, "far_m": 80.0}
     frames = np.random.default_rng(0).integers(0, 256, (2, 18, 27, 3), dtype=np.uint8)
     maps = pipeline(frames[0], frames[1])
     assert list(maps) == list(TASKS)
     assert all(one.values.shape[:2] == (18, 27) and np.isfinite(one.values).all() for one in maps.values())
+    assert {label for line in log(run) for label in line["loss"]} == set(TASKS)
     assert all(np.isfinite(list(line["loss"].values())).all() for line in log(run))
     training = json.loads((folder / "training.json").read_text())
     assert training["run"]["stage"] == 1
-    assert training["run"]["loop"]["steps"] == 3
+    assert training["run"]["loop"]["steps"] == 7
     assert training["code_version"]
     # The codec is the one that was given.
     codec = AutoencoderTiny.from_pretrained(codec_folder)
@@ -155,6 +179,35 @@ def test_some_tasks(stage_run: Runs) -> None:
     assert {label for line in log(run) for label in line["loss"]} <= {"depth", "normal"}
 
 
+def test_stage_1_from_a_pipeline(
+    first: Path,
+    stage_run: Runs,
+    watch: Callable[..., None],
+    parameters: Parameters,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start: list[dict[str, Tensor]] = []
+    watch(lambda model, step, micro: start.append(parameters(model)))
+    sizes = set()
+
+    def loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        sizes.add(tuple(pred.shape))
+        return masked_mse(pred, target, valid)
+
+    monkeypatch.setattr(stages, "masked_mse", loss)
+    run = stage_run(1, init=first, steps=2, log_every=1, data={"tasks": ("optical_flow",), "window": (4, 6)})
+    pipeline, given = load(train_stage(run)), load(first)
+    assert not changed(start[0], given.model.state_dict())
+    assert "auxiliary.conv_in.weight" in changed(start[0], pipeline.model.state_dict())
+    assert pipeline.model.main is None
+    assert list(pipeline.tasks) == list(TASKS)  # those of the model, trained or not
+    assert pipeline.config["task_options"] == given.config["task_options"]
+    assert torch.equal(pipeline.model.task_tokens, given.model.task_tokens)
+    assert not changed(given.vae.state_dict(), pipeline.vae.state_dict())
+    assert [list(line["loss"]) for line in log(run)] == [["optical_flow"]] * 2
+    assert sizes == {(2, 4, 4, 6)}
+
+
 # stage 2 ----------------------------------------------------------------------------------------------------
 
 
@@ -195,9 +248,10 @@ def test_stage_2_keeps_encodings_and_predicts(first: Path, stage_run: Runs) -> N
 
 
 def test_frozen_stream_stays_in_evaluation_mode(
-    first: Path, stage_run: Runs, watch: Callable[..., None]
+    first: Path, stage_run: Runs, watch: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = []
+    monkeypatch.setattr(stages, "write_preview", lambda pipeline, path: None)
 
     def before(model: StableMTLModel, step: int, micro: int) -> None:
         assert model.main is not None
@@ -216,32 +270,30 @@ def test_resumed_stage_gives_the_same_parameters(
     first: Path, stage_run: Runs, watch: Callable[..., None], tmp_path: Path, stage: int
 ) -> None:
     def run(name: str) -> StageRun:
-        options = {"steps": 4, "accumulation": 2, "checkpoint_every": 2, "out": tmp_path / name}
+        options = {"steps": 3, "accumulation": 3 - stage, "checkpoint_every": 2, "out": tmp_path / name}
         return stage_run(1, **options) if stage == 1 else second(stage_run, first, **options)
 
-    watch(interrupt_at(3))
-    with pytest.raises(KeyboardInterrupt):
+    watch(interrupt_at(2))
+    with pytest.raises(Killed):
         train_stage(run("cut"))
     assert not (tmp_path / "cut" / "pipeline").exists()
     steps: list[int] = []
     watch(lambda model, step, micro: steps.append(step))
     resumed = load(train_stage(run("cut"))).model.state_dict()
-    assert steps == [2, 2, 3, 3]
+    assert steps == [2] * (3 - stage)
     whole = load(train_stage(run("whole"))).model.state_dict()
     # Nearly: labels are encoded again, in other batches, which may change their last digit.
     for name, value in resumed.items():
         torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_finished_run_writes_its_pipeline_again(
-    first: Path, stage_run: Runs, watch: Callable[..., None]
-) -> None:
-    before = load(first).model.state_dict()
-    shutil.rmtree(first)
+def test_finished_run_writes_its_pipeline_again(stage_run: Runs, watch: Callable[..., None]) -> None:
+    folder = train_stage(stage_run(1, steps=2))
+    before = load(folder).model.state_dict()
+    shutil.rmtree(folder)
     watch(interrupt_at(0))
-    again = train_stage(stage_run(1, steps=3))
-    assert again == first
-    assert not changed(before, load(again).model.state_dict())
+    assert train_stage(stage_run(1, steps=2)) == folder
+    assert not changed(before, load(folder).model.state_dict())
 
 
 def test_one_task_a_step(
@@ -275,18 +327,9 @@ def test_losses_are_balanced(stage_run: Runs, tmp_path: Path, monkeypatch: pytes
     assert losses[True] == pytest.approx(4 * losses[False], rel=1e-4)
 
 
-@pytest.fixture
-def small_photographs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    import skimage.data
-
-    pair = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
-    monkeypatch.setattr(skimage.data, "stereo_motorcycle", lambda: (pair[0], pair[1], None))
-    return
-
-
 @pytest.mark.usefixtures("small_photographs")
 def test_validation_and_previews(stage_run: Runs) -> None:
-    run = stage_run(1, steps=4, preview_every=2)
+    run = stage_run(1, steps=4, preview_every=2, balance_losses=True)
     train_stage(run)
     figures = {line["step"]: line["validation"] for line in log(run) if "validation" in line}
     assert list(figures) == [2, 4]
@@ -299,6 +342,22 @@ def test_validation_and_previews(stage_run: Runs) -> None:
         "step_000002.png",
         "step_000004.png",
     ]
+
+
+@pytest.mark.usefixtures("small_photographs")
+def test_validation_figures_are_those_of_the_held_out_frames(stage_run: Runs) -> None:
+    run = stage_run(1, steps=2, preview_every=2)
+    pipeline = load(train_stage(run))
+    (figures,) = [line["validation"] for line in log(run) if "validation" in line]
+    held_out = training_mixture(run.data, run.loop, pipeline.tasks, split="test")
+    for task in ("depth", "optical_flow"):
+        latents = Latents(held_out.only([task]), LatentCodec(pipeline.vae), pipeline.tasks)
+        losses = []
+        for batch in (latents.batch(step) for step in range(2)):
+            with torch.no_grad():
+                pred = pipeline.model(batch.latent, batch.latent_next, tasks=[task])[task]
+                losses.append(masked_mse(pred, batch.target, batch.valid).item())
+        assert figures[task] == pytest.approx(sum(losses) / 2, abs=2e-4)
 
 
 @pytest.mark.usefixtures("small_photographs")
@@ -331,25 +390,27 @@ def test_missing_codec(stage_run: Runs, tmp_path: Path) -> None:
         train_stage(stage_run(1, codec=tmp_path / "none"))
 
 
-def test_missing_stage_1(stage_run: Runs, tmp_path: Path) -> None:
-    message = r"init: there is no folder .*none; train stage 1 with `stablemtl train nano-stage1`"
+@pytest.mark.parametrize(("stage", "recipe"), [(1, "nano-flow"), (2, "nano-stage1")])
+def test_missing_pipeline_to_start_from(stage_run: Runs, tmp_path: Path, stage: int, recipe: str) -> None:
+    message = f"init: there is no folder .*none; train it with `stablemtl train {recipe}`"
     with pytest.raises(FileNotFoundError, match=message):
-        train_stage(second(stage_run, tmp_path / "none"))
+        train_stage(stage_run(stage, init=tmp_path / "none"))
 
 
 def test_stage_2_from_what_is_no_pipeline(stage_run: Runs, codec_folder: Path) -> None:
-    with pytest.raises(ValueError, match="is not a StableMTL model: it has no model_index.json"):
+    with pytest.raises(ValueError, match=r"is not a StableMTL model: it has no model_index.json"):
         train_stage(second(stage_run, codec_folder))
 
 
-def test_stage_2_from_two_streams(stage_run: Runs, tiny_folder: Path) -> None:
+@pytest.mark.parametrize("stage", [1, 2])
+def test_start_from_two_streams(stage_run: Runs, tiny_folder: Path, stage: int) -> None:
     message = r"init: .* has a main stream already; give the pipeline of stage 1"
     with pytest.raises(ValueError, match=message):
-        train_stage(second(stage_run, tiny_folder))
+        train_stage(stage_run(stage, init=tiny_folder))
 
 
 def test_no_data(stage_run: Runs, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no data folder .* It must hold one or more of hypersim"):
+    with pytest.raises(FileNotFoundError, match=r"no data folder .* It must hold one or more of hypersim"):
         train_stage(stage_run(1, root=tmp_path / "none"))
 
 

@@ -39,7 +39,7 @@ class EvaluateConfig:
     motorcycle: bool = True
     """Add the real stereo pair, at the model's default resolution."""
     out: Path = Path("report.json")
-    """JSON file with all figures."""
+    """JSON file with all figures; the table goes to a Markdown file beside it."""
     batch_size: int = 4
     """Frames computed together."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -64,6 +64,7 @@ def run(config: EvaluateConfig) -> int:
 
     from stablemtl.commands.predict import pick_device
     from stablemtl.pipeline import StableMTLPipeline
+    from stablemtl.writers import staged_file
 
     # 2. Load.
     diffusers_logging.disable_progress_bar()
@@ -102,6 +103,8 @@ def run(config: EvaluateConfig) -> int:
 
     # 4. Write first, then print.
     report.save(config.out)
+    with staged_file(config.out.with_suffix(".md")) as beside:
+        beside.write_text(report.markdown(), encoding="utf-8")
     _print(report, config.out)
     return 0 if report.complete else 1
 

@@ -1,12 +1,14 @@
-"""Render labelled scenes in the official layouts of Hypersim, Virtual KITTI 2, FlyingThings3D and FlyingChairs.
+"""Render labelled scenes, written in the download layouts of four public datasets.
 
-Each world carries only some of the labels, as the datasets do. The same seed gives the same scenes; an interrupted run
-goes on where it stopped when the same command is given again.
+Rooms are written as Hypersim, streets as Virtual KITTI 2, things as FlyingThings3D and cut-outs as
+FlyingChairs; each world carries only some of the labels, as the datasets do. The same seed gives the same
+scenes. Interrupted, a run ends after the scenes at work, and the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from stablemtl.synth.generate import SynthConfig, generate
 
@@ -32,9 +34,9 @@ def run(config: SynthConfig) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress, closing(generate(config)) as scenes:
         bars = {world: progress.add_task(world, total=config.count) for world in config.worlds}
-        for finished in generate(config):
+        for finished in scenes:
             progress.advance(bars[finished.world])
             made += not finished.resumed
     seconds = time.perf_counter() - start

@@ -80,14 +80,15 @@ class Hypersim:
     The image is the release's tone-mapped rendering in sRGB, in 8-bit steps. Depth is planar z [m]; normals
     point away from the camera in OpenCV axes, and are zero where not valid.
 
-    *Albedo and shading.* With s the tone-map's scale, the picture before its gamma is s * color = s * reflectance *
-    shading, and s can go to either factor or to none. The default leaves it out ("raw", "raw"): albedo stays the
-    physical reflectance, the same under any exposure, and shading is color / reflectance as in StableMTL's script,
-    which clips little of it; their product is the picture up to the factor s, as the scale of shading is unknown
-    anyway. StableMTL's script puts s into the albedo (``albedo_scale`` "tonemap", ``shading_scale`` "raw"), the
-    ground truth of MIDIntrinsics into the shading ("raw", "tonemap"): of a picture of dark surfaces, more than half
-    of that shading can be clipped to 1. With s in one factor, the product gives the picture as far as clipping to
-    [0, 1] and the reduction of shading to grey allow.
+    *Albedo and shading.* With s the tone-map's scale, the picture before its gamma is s * color = s *
+    reflectance * shading, and s can go to either factor or to none. The default leaves it out ("raw",
+    "raw"): albedo stays the physical reflectance, the same under any exposure, and shading is color /
+    reflectance as in StableMTL's script, which clips little of it; their product is the picture up to the
+    factor s, as the scale of shading is unknown anyway. StableMTL's script puts s into the albedo
+    (``albedo_scale`` "tonemap", ``shading_scale`` "raw"), the ground truth of MIDIntrinsics into the
+    shading ("raw", "tonemap"): of a picture of dark surfaces, more than half of that shading can be clipped
+    to 1. With s in one factor, the product gives the picture as far as clipping to [0, 1] and the reduction
+    of shading to grey allow.
 
     Args:
         root: folder of the unpacked download; see the head of this file.

@@ -114,7 +114,7 @@ def require_folder(path: str | os.PathLike[str], dataset: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{dataset}: no folder {folder}. It must be the unpacked official download; "
-            'see "Data" in the documentation for the layout.'
+            'see "Datasets" in the README for the layout.'
         )
     return folder
 
@@ -124,7 +124,7 @@ def require_file(path: Path, dataset: str, split: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"{dataset} ({split} split): no file {path}. The download is not complete; "
-            'see "Data" in the documentation for the layout.'
+            'see "Datasets" in the README for the layout.'
         )
     return path
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LIBRARIES = ("torch", "diffusers", "numpy", "torchmetrics", "scikit-image")
+_COLUMNS = ("dataset", "task", "figure", "n", "model", "constant", "ceiling", "gain", "not aligned")
 Figures = Mapping[str, float]
 
 
@@ -136,17 +137,26 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("dataset", "task", "figure")
-        for column in ("n", "model", "constant", "ceiling", "gain", "not aligned"):
+        table = Table(*_COLUMNS[:3])
+        for column in _COLUMNS[3:]:
             table.add_column(column, justify="right")
+        for cells in self._rows():
+            table.add_row(*(Text(cell) for cell in cells))
+        return table
+
+    def markdown(self) -> str:
+        """The same table in Markdown, for a model card."""
+        lines = [" | ".join(_COLUMNS), " | ".join(["---"] * 3 + ["---:"] * (len(_COLUMNS) - 3))]
+        lines += [" | ".join(cells) for cells in self._rows()]
+        return "".join(f"| {line} |\n" for line in lines)
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
         for score in self.scores:
             rows = (score.model, score.constant, score.ceiling)
             figures = [_number(row.get(score.headline, math.nan)) for row in rows]
             unaligned = score.unaligned.get("model", {}).get(score.headline)
             cells = (score.dataset, score.task, score.headline, str(score.n), *figures, _gain(score))
-            cells = (*cells, "" if unaligned is None else _number(unaligned))
-            table.add_row(*(Text(cell) for cell in cells))
-        return table
+            yield (*cells, "" if unaligned is None else _number(unaligned))
 
 
 def versions() -> dict[str, str]:

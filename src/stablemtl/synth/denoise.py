@@ -11,17 +11,23 @@ _KERNEL = np.array([1, 2, 1], np.float32) / 4
 
 
 def smooth_irradiance(colour: Map, albedo: Map, normal: Map, depth: Map, levels: int = 4) -> Map:
-    """Denoised colour: what falls on a surface is smoothed along the surface, then multiplied by its reflectance again.
+    """Denoised colour: light is smoothed along the surface it falls on, then multiplied by the albedo again.
 
-    Edge-avoiding a-trous wavelets (Dammertz et al., HPG 2010) on irradiance = colour / albedo, guided by normals and depth; before them, the brightest
-    outliers of each 3x3 neighbourhood are clamped to its second largest value.
+    Edge-avoiding a-trous wavelets on irradiance = colour / albedo, guided by normals and depth. Before them,
+    each pixel is clamped to the second largest value of its 3x3 neighbourhood: single bright outliers go.
+
+    Source: Dammertz et al., HPG 2010, doi:10.2312/EGGH/HPG10/067-075, with a weight on normals, log depth and
+    log brightness.
 
     Args:
         colour: linear radiance, shape (H, W, 3).
-        albedo: reflectance averaged over the same pixels, shape (H, W, 3); where it is under 0.004 colour is returned as it is.
+        albedo: reflectance averaged over the same pixels, shape (H, W, 3); where any channel of it is under
+            0.004, colour is returned as it is.
         normal: surface normals, shape (H, W, 3); 0 on the sky.
         depth: planar depth [m], shape (H, W); 0 on the sky.
-        levels: filter passes, the n-th with holes of 2^n pixels.
+        levels: filter passes; the taps of pass n = 0, 1, ... are 2^n pixels apart.
+    Returns:
+        Linear radiance, shape (H, W, 3), float32. Inputs are not modified.
     """
     reflecting = (albedo.min(-1, keepdims=True) >= 0.004) & (depth[..., None] > 0)
     light = np.where(reflecting, colour / np.maximum(albedo, 0.004), 0).astype(np.float32)

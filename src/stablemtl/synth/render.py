@@ -1,7 +1,8 @@
 """Rendering of a scene with Mitsuba 3: noisy colour, exact labels.
 
-Colour and albedo are averages over the pixel. Positions, normals and object numbers come from one ray through each pixel's centre,
-because averages are wrong at the borders of objects. Motion follows from the known poses.
+Colour and albedo are averages over the pixel. Positions, normals and object numbers come from one ray
+through each pixel's centre, because averages are wrong at the borders of objects. Motion follows from the
+known poses.
 """
 
 from __future__ import annotations
@@ -94,14 +95,16 @@ def require_mitsuba(threads: int | None = None) -> Any:
 def render(
     scene: Scene, size: tuple[int, int], samples: int = 16, seed: int = 0, colour: bool = True
 ) -> list[Frame]:
-    """All instants of a scene.
+    """All instants of a scene, one frame each.
 
     Args:
         scene: what to render.
         size: (height, width) of the images [px].
         samples: rays per pixel of the colour images.
         seed: of the renderer's random numbers; the result does not depend on the number of threads.
-        colour: render colour and albedo too; ``False`` leaves them black, for labels alone.
+        colour: ``False`` leaves the colour black, for labels alone.
+    Raises:
+        ImportError: Mitsuba is not installed.
     """
     mi = require_mitsuba()
     emitters = _emitters(mi, scene)
@@ -129,8 +132,8 @@ def render(
 def look(scene: Scene, instant: int, size: tuple[int, int]) -> Frame:
     """Labels of one instant, without colour.
 
-    All objects become one mesh, whose triangles tell the object. One ray goes through the centre of each of 3x3 parts of every pixel: the central one gives
-    position, normal and object, all nine the albedo.
+    All objects become one mesh, whose triangles tell the object. One ray goes through the centre of each of
+    the 3x3 parts of a pixel: the central one gives position, normal and object, all nine give the albedo.
     """
     mi = require_mitsuba()
     camera, parts = scene.cameras[instant], _SUPERSAMPLING
@@ -139,32 +142,21 @@ def look(scene: Scene, instant: int, size: tuple[int, int]) -> Frame:
     everything = SceneObject(
         mesh=join(*meshes), poses=(np.eye(4),), texture=np.full((1, 1, 3), 128, np.uint8)
     )
-    world = mi.load_dict(
-        {
-            "type": "scene",
-            "all": _shape(
-                mi, everything, np.eye(4), mi.load_dict({"type": "twosided", "bsdf": {"type": "diffuse"}})
-            ),
-        }
-    )
+    matt = mi.load_dict({"type": "twosided", "bsdf": {"type": "diffuse"}})
+    world = mi.load_dict({"type": "scene", "all": _shape(mi, everything, np.eye(4), matt)})
     fine = (size[0] * parts, size[1] * parts)
     sensor = _sensor(
         mi, camera, scene.focal_ratio, fine, {"type": "stratified", "sample_count": 1, "jitter": False}
     )
-    values = _render(
-        mi, world, sensor, {"type": "aov", "aovs": "pp:position,nn:sh_normal,tt:prim_index,uu:uv"}, 0
-    )
+    wanted = {"type": "aov", "aovs": "pp:position,nn:sh_normal,tt:prim_index,uu:uv"}
+    values = _render(mi, world, sensor, wanted, 0)  # (3 H, 3 W, 3 + 3 + 1 + 2)
     hit = np.linalg.norm(values[..., 3:6], axis=-1) > 0.5
     index = np.where(hit, owner[np.clip(np.rint(values[..., 6]).astype(int), 0, len(owner) - 1)], -1)
     albedo = _reflectance(scene.objects, index, values[..., 7:9])
     albedo = albedo.reshape(size[0], parts, size[1], parts, 3).mean((1, 3))
     centre = (slice(parts // 2, None, parts), slice(parts // 2, None, parts))
-    hit, index, position, normal = (
-        hit[centre],
-        index[centre],
-        values[(*centre, slice(0, 3))],
-        values[(*centre, slice(3, 6))],
-    )
+    values, hit, index = values[centre], hit[centre], index[centre]
+    position, normal = values[..., :3], values[..., 3:6]
     away = np.sum(normal * (camera[:3, 3] - position), -1, keepdims=True) < 0
     normal = np.where(away, -normal, normal)
     return Frame(
@@ -181,7 +173,15 @@ def look(scene: Scene, instant: int, size: tuple[int, int]) -> Frame:
 def _reflectance(
     objects: tuple[SceneObject, ...], index: NDArray[np.int64], uv: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Linear reflectance at texture coordinates (H, W, 2) of the objects seen (H, W), bilinear and repeating; 0 on the sky and on lamps."""
+    """Linear reflectance (H, W, 3) of the objects seen; 0 on the sky and on lamps.
+
+    Textures are made linear, then interpolated bilinearly and repeated: the renderer's own lookup.
+
+    Args:
+        objects: of the scene.
+        index: numbers of the objects seen, -1 for none, shape (H, W).
+        uv: texture coordinates, shape (H, W, 2).
+    """
     albedo = np.zeros((*index.shape, 3), np.float32)
     for number in np.unique(index[index >= 0]):
         item, here = objects[number], index == number
@@ -205,7 +205,13 @@ def linear(srgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def motion(scene: Scene, frames: list[Frame], instant: int) -> Motion:
-    """Motion from one instant to the next, from the poses of the objects and of the camera."""
+    """Motion from one instant to the next, from the poses of the objects and of the camera.
+
+    Args:
+        scene: what was rendered.
+        frames: its instants, as from ``render``.
+        instant: number of the earlier one.
+    """
     now, later = frames[instant], frames[instant + 1]
     height, width = now.index.shape
     carry = np.stack(
@@ -237,9 +243,9 @@ def motion(scene: Scene, frames: list[Frame], instant: int) -> Motion:
 
 
 def _render(mi: Any, world: Any, sensor: Any, integrator: dict[str, Any], seed: int) -> NDArray[np.float32]:
-    return np.array(
-        mi.render(world, sensor=sensor, integrator=mi.load_dict(integrator), seed=seed), dtype=np.float32
-    )
+    """Image of a Mitsuba scene as the integrator gives it (H, W, C)."""
+    image = mi.render(world, sensor=sensor, integrator=mi.load_dict(integrator), seed=seed)
+    return np.array(image, dtype=np.float32)
 
 
 def _sensor(
@@ -255,18 +261,21 @@ def _sensor(
         "component_format": "float32",
         "pixel_format": "rgb",
     }
-    angle = float(np.degrees(2 * np.arctan(0.5 / focal_ratio)))
     pinhole = {
         "type": "perspective",
-        "fov": angle,
+        "fov": float(np.degrees(2 * np.arctan(0.5 / focal_ratio))),
         "fov_axis": "x",
         "near_clip": 0.02,
         "far_clip": 2 * _FAR_M,
+        "to_world": to_world,
+        "film": film,
+        "sampler": sampler,
     }
-    return mi.load_dict({**pinhole, "to_world": to_world, "film": film, "sampler": sampler})
+    return mi.load_dict(pinhole)
 
 
 def _shape(mi: Any, item: SceneObject, pose: Array, bsdf: Any) -> Any:
+    """A Mitsuba mesh of an object in world space. Its vertex normals follow from the triangles."""
     mesh = moved(item.mesh, pose)
     properties = mi.Properties()
     properties["bsdf"] = bsdf

@@ -105,7 +105,10 @@ def look_at(eye: Array | tuple[float, ...], target: Array | tuple[float, ...], r
 
 
 def intrinsics(focal_ratio: float, size: tuple[int, int]) -> Array:
-    """Pinhole matrix (3, 3) in pixel-index coordinates: (0, 0) is the centre of the first pixel of ``size`` (height, width)."""
+    """Pinhole matrix (3, 3) [px] of an image of ``size`` (height, width).
+
+    Coordinates count pixels: (0, 0) is the centre of the first one.
+    """
     height, width = size
     focal_px = focal_ratio * width
     return np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1]])
@@ -114,7 +117,14 @@ def intrinsics(focal_ratio: float, size: tuple[int, int]) -> Array:
 def gradient_sky(
     rng: np.random.Generator, brightness: float = 1.0, clouds: float | None = None, height: int = 32
 ) -> NDArray[np.float32]:
-    """Environment map: blue or grey gradient, brighter at the horizon, with optional clouds, linear RGB (H, 2H, 3)."""
+    """Environment map, linear RGB (H, 2H, 3): blue or grey, brighter at the horizon, with random clouds.
+
+    Args:
+        rng: decides everything random.
+        brightness: factor on all values.
+        clouds: amount of clouds, from 0 to about 1.2; ``None`` draws it.
+        height: H [px].
+    """
     from stablemtl.synth.textures import noise
 
     zenith = np.array([0.18, 0.35, 0.75]) * rng.uniform(0.7, 1.3)

@@ -1,7 +1,8 @@
 """Triangle meshes of the procedural scenes, as plain arrays.
 
-Every primitive is centred at the origin and fits in the cube [-1, 1]^3, so that a 4x4 matrix gives it any size, shear and place.
-Vertices are shared within a curved surface and never across an edge, so that normals averaged at the vertices are right for both.
+Every primitive is centred at the origin and fits in the cube [-1, 1]^3, so that a 4x4 matrix gives it any
+size, shear and place. Vertices are shared within a curved surface and never across an edge, so that normals
+averaged at the vertices are right for both.
 Legend: V vertices, F triangles.
 """
 
@@ -76,7 +77,12 @@ def box() -> Mesh:
 
 
 def revolved(profile: Array, segments: int = 24) -> Mesh:
-    """Surface of revolution about z of a profile of (radius, height) points from bottom to top, shape (P, 2)."""
+    """Surface of revolution about z.
+
+    Args:
+        profile: (radius, height) of points from bottom to top, the outside on its right, shape (P, 2).
+        segments: sides of the polygon that stands for the circle.
+    """
     angle = np.linspace(0, 2 * np.pi, segments + 1)
     radius, height = profile[:, :1], profile[:, 1:]
     points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height + 0 * angle], -1)
@@ -111,18 +117,29 @@ def torus(tube: float = 0.3, segments: int = 24) -> Mesh:
 
 
 def prism(outline: Array) -> Mesh:
-    """Upright prism over a star-shaped outline around the origin, shape (P, 2), from z = -1 to z = 1."""
+    """Upright prism from z = -1 to z = 1.
+
+    Args:
+        outline: (x, y) of the corners, counter-clockwise and star-shaped around the origin, shape (P, 2).
+    """
     ring = np.concatenate([outline, outline[:1]])
     low = np.concatenate([ring, -np.ones((len(ring), 1))], 1)
     high = low * [1, 1, -1]
     sides = [_grid(np.stack([low[i : i + 2], high[i : i + 2]])) for i in range(len(outline))]
-    centre = np.zeros_like(low)
-    caps = [_grid(np.stack([high, centre + [0, 0, 1]])), _grid(np.stack([centre - [0, 0, 1], low]))]
-    return join(*sides, *caps)
+    top = np.broadcast_to([0.0, 0.0, 1.0], low.shape)
+    caps = [_grid(np.stack([high, top])), _grid(np.stack([top * [1, 1, -1], low]))]
+    return _without_slivers(join(*sides, *caps))
+
+
+def _without_slivers(mesh: Mesh) -> Mesh:
+    """The mesh without triangles that have shrunk to a line: they have no normal to average."""
+    a, b, c = np.moveaxis(mesh.vertices[mesh.faces], 1, 0)
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+    return Mesh(vertices=mesh.vertices, faces=mesh.faces[area > 1e-9], uv=mesh.uv)
 
 
 def blob(rng: np.random.Generator, bumps: float = 0.25, segments: int = 32) -> Mesh:
-    """Closed smooth random surface: a sphere whose radius carries a few random waves of relative height ``bumps``."""
+    """Closed smooth random surface: a sphere whose radius carries five waves of relative height ``bumps``."""
     ball = sphere(segments)
     directions = ball.vertices / np.linalg.norm(ball.vertices, axis=1, keepdims=True)
     height = np.zeros(len(directions))

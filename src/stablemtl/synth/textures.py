@@ -15,24 +15,25 @@ Image = NDArray[np.uint8]
 
 logger = logging.getLogger(__name__)
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tga", ".bmp"}
-_LARGEST_SIDE = (
-    640  # photographs are kept at this size: a crop of 96 px is then still 1:1, and hundreds fit in memory
-)
+_LARGEST_SIDE = 640  # [px] of photographs as they are kept: sharp enough, and hundreds fit in memory
 
 
 @lru_cache(maxsize=2048)
 def read_photo(path: Path) -> Image | None:
-    """A photograph as uint8 RGB, shape (H, W, 3), its longer side at most 640 px; ``None`` if it cannot be read."""
+    """A photograph, uint8 sRGB (H, W, 3), its longer side at most 640 px.
+
+    Returns:
+        ``None`` if it cannot be read; a warning then names it in the log.
+    """
     from PIL import Image as PILImage
-    from PIL import UnidentifiedImageError
 
     try:
-        with PILImage.open(path) as picture:
-            picture.draft("RGB", (_LARGEST_SIDE, _LARGEST_SIDE))
-            picture = picture.convert("RGB")
+        with PILImage.open(path) as file:
+            file.draft("RGB", (_LARGEST_SIDE, _LARGEST_SIDE))
+            picture = file.convert("RGB")
             picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
             return np.asarray(picture)
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:  # as Pillow raises
         logger.warning("texture %s skipped: %s", path, error)
         return None
 
@@ -41,8 +42,9 @@ class Textures:
     """Source of textures: procedural ones, mixed with crops of photographs when a folder is given.
 
     Args:
-        folder: folder searched recursively for photographs or texture packs; ``None`` for procedural patterns only.
-        held_out: take the eighth of the files kept for held-out scenes (by a hash of the file name) instead of the others.
+        folder: searched recursively for photographs or texture packs; ``None`` for procedural patterns only.
+        held_out: take the eighth of the files that is kept for held-out scenes (by a hash of the file's name)
+            instead of the others. A folder too small to give one of the two any file gives it all of them.
         photo_share: probability that a texture is a crop of a photograph when there are any.
     Raises:
         FileNotFoundError: ``folder`` does not exist or holds no picture.
@@ -56,9 +58,13 @@ class Textures:
         self.photo_share = photo_share
         if folder is None:
             return
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"textures: no folder {folder}. Without textures, surfaces get patterns.")
         found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
         if not found:
-            raise FileNotFoundError(f"textures: no picture ({', '.join(sorted(_SUFFIXES))}) below {folder}")
+            raise FileNotFoundError(
+                f"textures: no picture ({', '.join(sorted(_SUFFIXES))}) in {folder} or the folders below it."
+            )
         self.photos = [p for p in found if _is_held_out(p) == held_out] or found
         # Folders inside count alike, so that a large pack does not drown a small one.
         groups: dict[str, list[Path]] = {}
@@ -69,7 +75,13 @@ class Textures:
     def photo(
         self, rng: np.random.Generator, size: tuple[int, int] = (128, 128), smallest: float = 0.15
     ) -> Image | None:
-        """Random crop of a random photograph at ``size`` (height, width); ``None`` without photographs."""
+        """Random crop of a random photograph, uint8 sRGB, shape (*size, 3); ``None`` without photographs.
+
+        Args:
+            rng: decides which photograph, and where.
+            size: (height, width) that the crop is scaled to [px].
+            smallest: least side of the crop, as a share of the largest crop that fits.
+        """
         for _ in range(8 if self._groups else 0):
             group = self._groups[int(rng.integers(len(self._groups)))]
             picture = read_photo(group[int(rng.integers(len(group)))])
@@ -100,7 +112,7 @@ def _is_held_out(path: Path) -> bool:
 
 
 def _brightened(image: Image, rng: np.random.Generator) -> Image:
-    """Random gain and tint; dark pictures (night photographs) are lifted, so that surfaces keep a visible albedo."""
+    """Random gain and tint; dark photographs are lifted, so that surfaces keep a visible albedo."""
     values = image.astype(np.float32)
     mean = max(float(values.mean()), 8.0)
     gain = rng.uniform(80, 170) / mean if mean < 70 or rng.random() < 0.3 else 1.0
@@ -132,11 +144,12 @@ def noise(
 
 
 def pattern(rng: np.random.Generator, size: int = 128) -> Image:
-    """Procedural texture: plain, noise, stripes, checks, bricks, dots or patches, uint8 sRGB, shape (size, size, 3)."""
+    """Procedural texture, uint8 sRGB, shape (size, size, 3): plain, noise, stripes, checks, bricks, ..."""
     row, col = np.mgrid[0:size, 0:size] / size
     first, second = colour(rng), colour(rng)
     kind = rng.choice(["plain", "noise", "stripes", "checks", "bricks", "dots", "patches"])
     count = int(rng.integers(2, 12))
+    mix: NDArray[np.floating]  # 0 for the first colour, 1 for the second
     if kind == "plain":
         mix = np.zeros((size, size))
     elif kind == "noise":
@@ -150,15 +163,16 @@ def pattern(rng: np.random.Generator, size: int = 128) -> Image:
         shifted = col * count / 2 + 0.5 * (np.floor(row * count) % 2)
         mix = ((row * count % 1 < 0.1) | (shifted % 1 < 0.06)).astype(float)
     elif kind == "dots":
-        mix = (
-            ((row * count % 1) - 0.5) ** 2 + ((col * count % 1) - 0.5) ** 2 < rng.uniform(0.02, 0.2)
-        ).astype(float)
+        squared = ((row * count % 1) - 0.5) ** 2 + ((col * count % 1) - 0.5) ** 2
+        mix = (squared < rng.uniform(0.02, 0.2)).astype(float)
     else:
         cells = rng.random((count, count, 3)).astype(np.float32)
-        return _grained(cv2.resize(cells, (size, size), interpolation=cv2.INTER_NEAREST), rng)
+        patches = np.asarray(cv2.resize(cells, (size, size), interpolation=cv2.INTER_NEAREST), np.float32)
+        return _grained(patches, rng)
     return _grained(first + (second - first) * mix[..., None], rng)
 
 
-def _grained(image: NDArray[np.float64], rng: np.random.Generator) -> Image:
+def _grained(image: NDArray[np.floating], rng: np.random.Generator) -> Image:
+    """The image, in [0, 1], under a little noise."""
     grain = rng.uniform(0, 0.2) * (noise(rng, len(image), roughness=0.8)[..., None] - 0.5)
     return (np.clip(image + grain, 0.02, 0.98) * 255).astype(np.uint8)

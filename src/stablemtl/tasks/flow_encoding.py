@@ -37,8 +37,9 @@ class PerImageFlow:
 class CalibratedFlow:
     """Motion on one fixed scale, so that pixels or metres come back. Faster motion is clipped.
 
-    With a knee k, motion m becomes sign(m) ln(1 + |m| / k) / ln(1 + scale / k): nearly linear below k, logarithmic
-    above, so that an error of the codec stays small against small motions. Without, it is m / scale.
+    With a knee k, motion m becomes sign(m) ln(1 + |m| / k) / ln(1 + scale / k): nearly linear below k,
+    logarithmic above, so that an error of the codec stays small against small motions. Without, it is
+    m / scale.
     """
 
     scale: float
@@ -81,7 +82,8 @@ def build_flow_encoding(
         unit: of both, ``px`` or ``m``.
         default: the scale if none is given.
     Raises:
-        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either for ``per_image``.
+        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either of them for
+            ``per_image``.
     """
     if choose("flow encoding", encoding, {"per_image": False, "calibrated": True}):
         scale = default if scale is None else float(scale)

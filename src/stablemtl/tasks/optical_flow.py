@@ -139,6 +139,7 @@ def build(
         scale_px: the largest motion of the calibrated encoding [px], 16 if not given.
         knee_px: motion above which the calibrated encoding is logarithmic [px]; linear if not given.
     Raises:
-        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either for ``per_image``.
+        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either of them for
+            ``per_image``.
     """
     return OpticalFlow(build_flow_encoding(encoding, scale_px, knee_px, unit="px", default=_SCALE_PX))

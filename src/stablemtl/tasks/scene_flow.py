@@ -147,6 +147,7 @@ def build(
         scale_m: the largest motion of the calibrated encoding [m], 2 if not given.
         knee_m: motion above which the calibrated encoding is logarithmic [m]; linear if not given.
     Raises:
-        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either for ``per_image``.
+        ValueError: unknown encoding, a scale that is not above 0, a negative knee, or either of them for
+            ``per_image``.
     """
     return SceneFlow(build_flow_encoding(encoding, scale_m, knee_m, unit="m", default=_SCALE_M))

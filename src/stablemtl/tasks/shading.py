@@ -24,8 +24,8 @@ _LEAST_LIGHT = 1e-3
 class Shading:
     """Grey irradiance in [0, 1].
 
-    ``absolute`` is the published encoding. ``relative`` first divides each image by its 95 % quantile: as the scale
-    of shading is unknown anyway, dim and bright labels then look alike to the network.
+    ``absolute`` is the published encoding. ``relative`` first divides each image by its 95 % quantile: as
+    the scale of shading is unknown anyway, dim and bright labels then look alike to the network.
     """
 
     encoding: Literal["absolute", "relative"] = "absolute"

@@ -77,8 +77,12 @@ class DataConfig:
     """Folder that holds the datasets in their official layouts; see ``stablemtl.data.FOLDERS``."""
     size: tuple[int, int] = (96, 128)
     """Height and width of the training samples [px]."""
-    variants: int = 3
+    variants: int = 2
     """Differently mirrored and coloured versions of each sample; each is encoded once, then kept."""
+    tasks: tuple[str, ...] | None = None
+    """Tasks to train; ``None`` for all that the model has and the data labels."""
+    window: tuple[int, int] | None = None
+    """Height and width of the random windows trained on [latent cells]; ``None`` for whole samples."""
     task_weights: Mapping[str, float] | None = None
     """How often a task is trained, relative to 1 of those not named; ``None`` takes them in turn."""
     pairs: tuple[tuple[str, str, float], ...] | None = None
@@ -126,9 +130,9 @@ class StageRun:
     out: Path
     """Folder of the run; the finished pipeline is written to ``out/pipeline``."""
     codec: Path | None = None
-    """Stage 1: folder of the trained codec."""
+    """Stage 1 from random weights: folder of the trained codec."""
     init: Path | None = None
-    """Stage 2: folder of the pipeline of stage 1."""
+    """Stage 2: folder of stage 1's pipeline. Stage 1: folder of a pipeline to go on from, with its codec."""
     tasks: tuple[str, ...] = (
         "semantic",
         "normal",
@@ -138,9 +142,9 @@ class StageRun:
         "shading",
         "albedo",
     )
-    """Stage 1: tasks of the model. Stage 2 keeps those of stage 1."""
+    """Tasks of a new model; with ``init`` they are its own."""
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Stage 1: encoding of each task; those not named have the published one. Stage 2 keeps stage 1's."""
+    """Encoding of each task of a new model, the published one if not named; ``init`` keeps its own."""
     task_attention: TaskAttentionConfig | None = None
     """Stage 2: sizes and masking of the task attention."""
     balance_losses: bool = True
@@ -151,6 +155,7 @@ class StageRun:
     """Continue from the run's checkpoint where there is one."""
 
     def __post_init__(self) -> None:
-        needed = {1: "codec", 2: "init"}[self.stage]
-        if getattr(self, needed) is None:
-            raise ValueError(f"stage {self.stage} needs {needed}: the folder written by the run before it")
+        if self.stage == 1 and (self.codec is None) == (self.init is None):
+            raise ValueError("stage 1 needs either codec (a new model) or init (a pipeline to go on from)")
+        if self.stage == 2 and (self.init is None or self.codec is not None):
+            raise ValueError("stage 2 needs init, the pipeline written by stage 1, and no codec: init has it")

@@ -78,6 +78,17 @@ def masked_mse(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return ((pred - target) ** 2 * valid).sum() / count.clamp(min=1)
 
 
+def _cut(item: _Kept, window: tuple[int, int], generator: torch.Generator) -> _Kept:
+    """A random window of a sample, or all of an axis that is not longer than the window."""
+    sides = item.target.shape[-2:]
+    starts = [
+        int(torch.randint(max(1, side - length + 1), (), generator=generator))
+        for side, length in zip(sides, window, strict=True)
+    ]
+    rows, columns = (slice(start, start + length) for start, length in zip(starts, window, strict=True))
+    return _Kept(*(values[..., rows, columns] for values in item))
+
+
 class Latents:
     """Micro-batches of a mixture as latents, each determined by step, micro-batch and rank alone.
 
@@ -87,7 +98,8 @@ class Latents:
         tasks: encoding of each task.
         transforms: what makes a version of a sample.
         variants: versions of each sample.
-        seed: of the versions.
+        window: (height, width) of the random windows to cut [latent cells]; None for whole samples.
+        seed: of the versions and windows.
         device: where batches are put; latents are kept on the CPU.
     """
 
@@ -99,12 +111,13 @@ class Latents:
         *,
         transforms: Sequence[Transform] | Callable[[str, str], Sequence[Transform]] = (),
         variants: int = 1,
+        window: tuple[int, int] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         self.mixture, self.codec, self.tasks = mixture, codec, tasks
         self.augment = Compose(transforms, tasks)
-        self.variants, self.seed, self.device = variants, seed, torch.device(device)
+        self.variants, self.window, self.seed, self.device = variants, window, seed, torch.device(device)
         self._kept: dict[tuple[str, str, int, int], _Kept] = {}
 
     def batch(self, step: int, micro: int = 0, rank: int = 0) -> LatentBatch:
@@ -126,6 +139,9 @@ class Latents:
         if missing:
             self._encode(entry, missing)
         kept = [self._kept[key] for key in keys]
+        if self.window is not None:
+            generator = _generator(self.seed, "window", place)
+            kept = [_cut(item, self.window, generator) for item in kept]
         frames = torch.stack([item.frames for item in kept], 1).to(self.device, torch.float32)
         return LatentBatch(
             task=entry.task,
@@ -212,24 +228,28 @@ def training_mixture(
     Args:
         data: folder, size, and what to draw how often; weights of tasks that are not trained are left out.
         loop: batch size, accumulation and seed.
-        tasks: those to train; the ones that no dataset present labels are left out.
+        tasks: those to train; the ones that no dataset present is used for are left out.
         split: ``train``, ``val`` or ``test``.
         world_size: number of processes.
     Raises:
-        FileNotFoundError: no dataset in ``data.root``; see ``open_datasets``.
-        ValueError: ``data.pairs`` has nothing for one of the tasks, or ``data.task_weights`` names an unknown
-            one.
+        FileNotFoundError: no dataset in ``data.root``, see ``open_datasets``, or none for any of the tasks.
+        ValueError: ``data.tasks`` or ``data.task_weights`` names an unknown task.
     """
     resize = Compose([Resize(size=data.size)], tasks)
     datasets: dict[str, Dataset] = {
         name: InMemory(dataset, prepare=resize) for name, dataset in open_datasets(data.root, split).items()
     }
-    present = {task for dataset in datasets.values() for task in dataset.tasks}
-    entries = mixture_entries(
-        datasets,
-        STABLEMTL_PAIRS if data.pairs is None else data.pairs,
-        tasks=[task for task in tasks if task in present],
-    )
+    for name in data.tasks or ():
+        choose("task", name, tasks)
+    wanted = tuple(tasks if data.tasks is None else data.tasks)
+    pairs = STABLEMTL_PAIRS if data.pairs is None else data.pairs
+    labelled = {task for name, task, _ in pairs if name in datasets}
+    if not labelled & set(wanted):
+        raise FileNotFoundError(
+            f"no dataset with a {split} split in {data.root} has labels for {', '.join(wanted)}; "
+            f"{', '.join(datasets)} can be used for {', '.join(sorted(labelled)) or 'nothing'}"
+        )
+    entries = mixture_entries(datasets, pairs, tasks=[task for task in wanted if task in labelled])
     weights = None
     if data.task_weights is not None:
         for name in data.task_weights:

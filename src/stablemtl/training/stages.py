@@ -55,6 +55,7 @@ def train_stage(run: StageRun) -> Path:
         tasks,
         transforms=small_augmentation(tasks),
         variants=run.data.variants,
+        window=run.data.window,
         seed=run.loop.seed,
         device=accelerator.device,
     )
@@ -94,8 +95,7 @@ def train_stage(run: StageRun) -> Path:
 
 def _start(run: StageRun) -> tuple[StableMTLModel, AutoencoderTiny, dict[str, dict]]:
     """The model to train, the codec, and the encodings of the tasks."""
-    if run.stage == 1:
-        assert run.codec is not None
+    if run.codec is not None:
         if not (run.codec / "config.json").is_file():
             raise FileNotFoundError(
                 f"codec: no config.json in {run.codec}; train one with `stablemtl train nano-codec`"
@@ -106,15 +106,17 @@ def _start(run: StageRun) -> tuple[StableMTLModel, AutoencoderTiny, dict[str, di
         for parameter in model.auxiliary.conv_out.parameters():
             torch.nn.init.zeros_(parameter)
         return model, AutoencoderTiny.from_pretrained(run.codec), options
-    assert run.init is not None
+    assert run.init is not None, "checked by the config"
     if not run.init.is_dir():
+        recipe = {1: "nano-flow", 2: "nano-stage1"}[run.stage]
         raise FileNotFoundError(
-            f"init: there is no folder {run.init}; train stage 1 with `stablemtl train nano-stage1`"
+            f"init: there is no folder {run.init}; train it with `stablemtl train {recipe}`"
         )
     start = StableMTLPipeline.from_pretrained(run.init)
     if start.model.main is not None:
         raise ValueError(f"init: {run.init} has a main stream already; give the pipeline of stage 1")
-    start.model.add_main_stream(run.task_attention or nano_task_attention_config())
+    if run.stage == 2:
+        start.model.add_main_stream(run.task_attention or nano_task_attention_config())
     return (
         start.model,
         start.vae,

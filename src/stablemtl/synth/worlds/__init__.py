@@ -1,4 +1,8 @@
-"""Procedural worlds: each is a function of a random generator and a texture source, and returns a scene (or, for cut-outs, the frames)."""
+"""Procedural worlds, one file each.
+
+A world is a function of a random generator and a source of textures. It returns a scene to be rendered or,
+for cut-outs, the finished frames and their flow.
+"""
 
 from __future__ import annotations
 

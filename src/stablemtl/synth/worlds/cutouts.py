@@ -1,9 +1,12 @@
-"""`cutouts`: photographs and cut-outs of them moved by random affine motions, as in FlyingChairs. Needs no renderer.
+"""`cutouts`: photographs and cut-outs of them moved by random affine motions, as in FlyingChairs.
 
-Source: Dosovitskiy et al., ICCV 2015, arXiv 1504.06852, section 4; chairs are replaced by random outlines with textures.
+Source: Dosovitskiy et al., ICCV 2015, arXiv 1504.06852, section 4; chairs are replaced by random outlines
+with textures. Needs no renderer.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,12 +25,14 @@ Flow = NDArray[np.float32]
 def cutouts(
     rng: np.random.Generator, textures: Textures, size: tuple[int, int]
 ) -> tuple[Picture, Picture, Flow]:
-    """Two frames, uint8 sRGB (H, W, 3), and the optical flow of the first [px], (H, W, 2), u right and v down.
+    """Two frames and the optical flow of the first.
 
     Args:
         rng: decides everything random.
         textures: source of photographs and patterns.
         size: (height, width) [px].
+    Returns:
+        First and second frame, uint8 sRGB (H, W, 3), and flow, u right and v down [px], float32 (H, W, 2).
     """
     height, width = size[0] * _FINE, size[1] * _FINE
     strength = float(np.exp(rng.uniform(np.log(0.08), np.log(1.0)))) * _LARGEST_FLOW * width
@@ -37,38 +42,31 @@ def cutouts(
         mask, centre = _outline(rng, height, width)
         own = _affine(rng, 0.7 * strength, centre, shape=(height, width))
         moves = rng.random() < 0.85
-        layers.append(
-            (_texture(rng, textures, (height, width)), mask, own @ background if moves else background)
-        )
-    first = np.zeros((height, width, 3), np.float32)
-    second = first.copy()
+        matrix = own @ background if moves else background
+        layers.append((_texture(rng, textures, (height, width)), mask, matrix))
+    first: NDArray[Any] = np.zeros((height, width, 3), np.float32)
+    second: NDArray[Any] = first.copy()
     flow = np.zeros((height, width, 2), np.float32)
     row, col = np.mgrid[0:height, 0:width].astype(np.float32)
     for texture, mask, matrix in layers:
-        options = {
-            "flags": cv2.INTER_LINEAR,
-            "borderMode": cv2.BORDER_REFLECT_101 if mask.all() else cv2.BORDER_CONSTANT,
-        }
-        moved = cv2.warpAffine(texture, matrix[:2], (width, height), **options)
-        cover = (cv2.warpAffine(mask, matrix[:2], (width, height), **options) / 255.0)[..., None]
+        border = cv2.BORDER_REFLECT_101 if mask.all() else cv2.BORDER_CONSTANT
+        moved, moved_mask = (
+            cv2.warpAffine(image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderMode=border)
+            for image in (texture, mask)
+        )
+        cover = (np.asarray(moved_mask) / 255.0)[..., None]
         here = (mask / 255.0)[..., None]
         first = here * texture + (1 - here) * first
         second = cover * moved + (1 - cover) * second
-        step = np.stack(
-            [
-                matrix[0, 0] * col + matrix[0, 1] * row + matrix[0, 2] - col,
-                matrix[1, 0] * col + matrix[1, 1] * row + matrix[1, 2] - row,
-            ],
-            -1,
-        )
+        x = matrix[0, 0] * col + matrix[0, 1] * row + matrix[0, 2]
+        y = matrix[1, 0] * col + matrix[1, 1] * row + matrix[1, 2]
+        step = np.stack([x - col, y - row], -1)
         flow = np.where(mask[..., None] > 127, step, flow)
     frames = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in (first, second)]
     gain = rng.uniform(0.9, 1.1) if rng.random() < 0.3 else 1.0  # exposure changes between some frames
-    first, second = (
-        np.clip(frame, 0, 255).round().astype(np.uint8) for frame in (frames[0], frames[1] * gain)
-    )
+    pair = [np.clip(frame, 0, 255).round().astype(np.uint8) for frame in (frames[0], frames[1] * gain)]
     # A coarse pixel's flow is that of one of its fine pixels: averages would be wrong at borders.
-    return first, second, (flow[::_FINE, ::_FINE] / _FINE).astype(np.float32)
+    return pair[0], pair[1], (flow[::_FINE, ::_FINE] / _FINE).astype(np.float32)
 
 
 def _affine(
@@ -92,14 +90,12 @@ def _texture(rng: np.random.Generator, textures: Textures, size: tuple[int, int]
     if photo is not None:
         return photo
     drawn = textures.draw(rng)
-    turned = np.rot90(drawn, int(rng.integers(4)))
-    return np.asarray(
-        cv2.resize(np.ascontiguousarray(turned), size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8
-    )
+    turned = np.ascontiguousarray(np.rot90(drawn, int(rng.integers(4))))
+    return np.asarray(cv2.resize(turned, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _outline(rng: np.random.Generator, height: int, width: int) -> tuple[Picture, tuple[float, float]]:
-    """Mask of a random polygon, rounded shape or ellipse, 0 or 255 with smooth borders, and its centre (x, y)."""
+    """A random polygon or rounded shape: mask, 0 or 255 with smooth borders, and centre (x, y) [px]."""
     centre = (float(rng.uniform(0.05, 0.95) * width), float(rng.uniform(0.05, 0.95) * height))
     radius = height * np.exp(rng.uniform(np.log(0.06), np.log(0.35)))
     corners = int(rng.integers(3, 12)) if rng.random() < 0.5 else 64

@@ -19,10 +19,14 @@ from stablemtl.synth.textures import Textures, colour
 
 FOCAL_RATIO = 886.81 / 1024
 VIEWS = 3
+_WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 
 def room(rng: np.random.Generator, textures: Textures) -> Scene:
-    """A closed room with furniture and lamps, seen from three standpoints (the instants of the scene; nothing moves)."""
+    """A closed room with furniture and lamps, seen from three standpoints.
+
+    The standpoints are the instants of the scene; nothing moves.
+    """
     builder = _Room(rng, textures)
     builder.shell()
     for _ in range(int(rng.integers(3, 8))):
@@ -64,13 +68,10 @@ class _Room:
         ceiling = transform(place=(0, 0, self.height), scale=(x, y, 1), turn=rotation((1, 0, 0), np.pi))
         self.add(rectangle(), ceiling, self._plain(0.6, 0.95), roughness=None)
         for side in range(4):
-            turn = (
-                rotation((0, 0, 1), side * np.pi / 2)
-                @ rotation((0, 1, 0), -np.pi / 2)
-                @ rotation((0, 0, 1), np.pi / 2)
-            )
-            along, across = (y, x) if side % 2 == 0 else (x, y)
-            place = rotation((0, 0, 1), side * np.pi / 2) @ [across, 0, self.height / 2]
+            outwards = rotation((0, 0, 1), side * np.pi / 2)
+            turn = outwards @ rotation((0, 1, 0), -np.pi / 2) @ rotation((0, 0, 1), np.pi / 2)
+            across, along = self._wall(side)
+            place = outwards @ [across, 0, self.height / 2]
             surface = wall if self.rng.random() < 0.8 else self.textures.draw(self.rng)
             self.add(
                 rectangle(),
@@ -99,15 +100,11 @@ class _Room:
                     part(cylinder(10), (0.9 * w * sx, 0.85 * d * sy, h), (0.03, 0.03, h))
             for _ in range(int(self.rng.integers(0, 4))):
                 size = self.rng.uniform(0.05, 0.2)
-                spot = place + turn @ [
-                    self.rng.uniform(-0.7, 0.7) * w,
-                    self.rng.uniform(-0.7, 0.7) * d,
-                    2 * h + 0.03 + size,
-                ]
-                self.add(
-                    random_shape(self.rng),
-                    transform(place=spot, scale=size, turn=rotation((0, 0, 1), self.rng.uniform(0, 6))),
-                )
+                x, y = self.rng.uniform(-0.7, 0.7) * w, self.rng.uniform(-0.7, 0.7) * d
+                spot = place + turn @ [x, y, 2 * h + 0.03 + size]
+                shape = random_shape(self.rng)
+                spin = rotation((0, 0, 1), self.rng.uniform(0, 6))
+                self.add(shape, transform(place=spot, scale=size, turn=spin))
         elif kind == "shelf":
             tall = self.rng.uniform(0.5, 1.1)
             for level in np.linspace(0.05, 2 * tall, int(self.rng.integers(3, 6))):
@@ -115,10 +112,9 @@ class _Room:
                 for _ in range(int(self.rng.integers(0, 4))):
                     size = self.rng.uniform(0.05, 0.14)
                     spot = place + turn @ [self.rng.uniform(-0.8, 0.8) * w, 0, level + 0.02 + size]
-                    self.add(
-                        box() if self.rng.random() < 0.6 else random_shape(self.rng),
-                        transform(place=spot, scale=(size * self.rng.uniform(0.3, 1.2), size, size)),
-                    )
+                    shape = box() if self.rng.random() < 0.6 else random_shape(self.rng)
+                    half = (size * self.rng.uniform(0.3, 1.2), size, size)
+                    self.add(shape, transform(place=spot, scale=half))
             for side in (-1, 1):
                 part(box(), (side * w, 0, tall), (0.02, 0.5 * d, tall))
         elif kind == "cabinet":
@@ -135,80 +131,68 @@ class _Room:
     def clutter(self) -> None:
         """A loose object on the floor, of any shape and attitude."""
         size = self.rng.uniform(0.1, 0.45, 3)
-        place = [
-            *self.rng.uniform(-0.85, 0.85, 2) * self.half,
-            float(size.max()) * self.rng.uniform(0.7, 1.0),
-        ]
-        self.add(
-            random_shape(self.rng),
-            transform(place=np.array(place), scale=size, turn=random_rotation(self.rng)),
-            tiles=self.rng.uniform(0.7, 2),
-        )
+        x, y = self.rng.uniform(-0.85, 0.85, 2) * self.half
+        place = (x, y, float(size.max()) * self.rng.uniform(0.7, 1.0))
+        shape = random_shape(self.rng)
+        matrix = transform(place=place, scale=size, turn=random_rotation(self.rng))
+        self.add(shape, matrix, tiles=self.rng.uniform(0.7, 2))
 
     def picture(self) -> None:
         """A framed picture on a wall."""
         side = int(self.rng.integers(4))
-        across, along = (self.half[0], self.half[1]) if side % 2 == 0 else (self.half[1], self.half[0])
+        across, along = self._wall(side)
         turn = rotation((0, 0, 1), side * np.pi / 2)
-        place = turn @ [
-            across - 0.03,
-            self.rng.uniform(-0.75, 0.75) * along,
-            self.rng.uniform(1.1, 0.8 * self.height),
-        ]
-        self.add(
-            box(),
-            transform(
-                place=place, scale=(0.02, self.rng.uniform(0.2, 0.7), self.rng.uniform(0.2, 0.5)), turn=turn
-            ),
-        )
+        y, z = self.rng.uniform(-0.75, 0.75) * along, self.rng.uniform(1.1, 0.8 * self.height)
+        half = (0.02, self.rng.uniform(0.2, 0.7), self.rng.uniform(0.2, 0.5))
+        self.add(box(), transform(place=turn @ [across - 0.03, y, z], scale=half, turn=turn))
 
     def lamps(self) -> tuple[Light, ...]:
-        """Point lights below the ceiling, and visible glowing lamps and windows as objects."""
+        """Point lights below the ceiling; the lamps and windows that glow are added to the objects."""
         warmth = np.array([1.0, self.rng.uniform(0.75, 1.0), self.rng.uniform(0.5, 1.05)])
         lights = []
         for _ in range(int(self.rng.integers(1, 4))):
-            place = (*self.rng.uniform(-0.7, 0.7, 2) * self.half, self.height * self.rng.uniform(0.75, 0.95))
-            lights.append(
-                Light(
-                    kind="point",
-                    vector=tuple(map(float, place)),
-                    power=tuple(self.rng.uniform(1.5, 5) * warmth),
-                )
-            )
-        white = np.full((1, 1, 3), 255, np.uint8)
+            x, y = self.rng.uniform(-0.7, 0.7, 2) * self.half
+            z = self.height * self.rng.uniform(0.75, 0.95)
+            power = tuple(self.rng.uniform(1.5, 5) * warmth)
+            lights.append(Light(kind="point", vector=(float(x), float(y), float(z)), power=power))
         for _ in range(int(self.rng.integers(1, 3))):
             if self.rng.random() < 0.5:
-                place = np.array([*self.rng.uniform(-0.6, 0.6, 2) * self.half, self.height - 0.06])
-                matrix = transform(place=place, scale=(*self.rng.uniform(0.2, 0.7, 2), 0.03))
-                self.add(box(), matrix, white, emission=self.rng.uniform(3, 9), roughness=None)
+                self._panel()
             else:
-                side = int(self.rng.integers(4))
-                across, along = (
-                    (self.half[0], self.half[1]) if side % 2 == 0 else (self.half[1], self.half[0])
-                )
-                turn = rotation((0, 0, 1), side * np.pi / 2)
-                place = turn @ [across - 0.02, self.rng.uniform(-0.5, 0.5) * along, 0.55 * self.height]
-                matrix = transform(
-                    place=place,
-                    scale=(0.015, self.rng.uniform(0.3, 1.0), self.rng.uniform(0.3, 0.7)),
-                    turn=turn,
-                )
-                self.add(box(), matrix, white, emission=self.rng.uniform(2, 8), roughness=None)
+                self._window()
         if self.rng.random() < 0.4:
-            place = np.array([*self.rng.uniform(-0.8, 0.8, 2) * self.half, 0.7])
-            self.add(cylinder(10), transform(place=place, scale=(0.03, 0.03, 0.7)))
-            shade = cone() if self.rng.random() < 0.5 else sphere()
-            self.add(
-                shade,
-                transform(place=place + [0, 0, 0.75], scale=0.2),
-                white,
-                emission=self.rng.uniform(1, 5),
-                roughness=None,
-            )
+            self._standing_lamp()
         return tuple(lights)
 
+    def _panel(self) -> None:
+        """A glowing panel below the ceiling."""
+        place = (*self.rng.uniform(-0.6, 0.6, 2) * self.half, self.height - 0.06)
+        matrix = transform(place=np.array(place), scale=(*self.rng.uniform(0.2, 0.7, 2), 0.03))
+        self.add(box(), matrix, _WHITE, emission=self.rng.uniform(3, 9), roughness=None)
+
+    def _window(self) -> None:
+        """A glowing pane on a wall."""
+        side = int(self.rng.integers(4))
+        across, along = self._wall(side)
+        turn = rotation((0, 0, 1), side * np.pi / 2)
+        place = turn @ [across - 0.02, self.rng.uniform(-0.5, 0.5) * along, 0.55 * self.height]
+        half = (0.015, self.rng.uniform(0.3, 1.0), self.rng.uniform(0.3, 0.7))
+        matrix = transform(place=place, scale=half, turn=turn)
+        self.add(box(), matrix, _WHITE, emission=self.rng.uniform(2, 8), roughness=None)
+
+    def _standing_lamp(self) -> None:
+        """A pole on the floor with a glowing shade."""
+        place = np.array([*self.rng.uniform(-0.8, 0.8, 2) * self.half, 0.7])
+        self.add(cylinder(10), transform(place=place, scale=(0.03, 0.03, 0.7)))
+        shade = cone() if self.rng.random() < 0.5 else sphere()
+        matrix = transform(place=place + np.array([0, 0, 0.75]), scale=0.2)
+        self.add(shade, matrix, _WHITE, emission=self.rng.uniform(1, 5), roughness=None)
+
     def camera(self) -> Array:
-        """A standpoint near a wall at eye height, looking across the room; it keeps away from the objects' centres."""
+        """A standpoint at eye height that looks across the room.
+
+        The best of twelve: near a wall and away from the objects' centres.
+        """
         best, clearance = np.zeros(3), -1.0
         for _ in range(12):
             eye = np.array([*self.rng.uniform(-0.92, 0.92, 2) * self.half, self.rng.uniform(0.7, 1.8)])
@@ -220,6 +204,11 @@ class _Room:
                 best, clearance = eye, min(gap, 1.2) + 0.3 * room_ahead
         target = np.array([*self.rng.uniform(-0.5, 0.5, 2) * self.half, self.rng.uniform(0.3, 1.4)])
         return look_at(best, target, roll=self.rng.normal(0, 0.03))
+
+    def _wall(self, side: int) -> tuple[float, float]:
+        """Distance of a wall (0 to 3) from the centre, and half its length [m]."""
+        x, y = self.half
+        return (x, y) if side % 2 == 0 else (y, x)
 
     def _plain(self, low: float = 0.35, high: float = 0.9) -> np.ndarray:
         return (colour(self.rng, low, high) * 255).astype(np.uint8).reshape(1, 1, 3)

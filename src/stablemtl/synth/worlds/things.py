@@ -34,37 +34,30 @@ def things(rng: np.random.Generator, textures: Textures) -> Scene:
     objects = _backdrop(rng, textures, far, cameras[0])
     for _ in range(int(rng.integers(5, 15))):
         objects.append(_flying(rng, textures, 0.0 if static else strength, far, cameras[0]))
-    # A second copy of nothing moves: what has one pose is static in the world.
-    sun = rng.normal(size=3) + [0, 0, -1.2]
+    sun = rng.normal(size=3) + np.array([0, 0, -1.2])  # mostly downwards
     power = rng.uniform(1.0, 3.5) * np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.7, 1)])
-    lights = (
-        (Light(kind="sun", vector=tuple(sun / np.linalg.norm(sun)), power=tuple(power)),)
-        if rng.random() < 0.8
-        else ()
-    )
+    sunlight = Light(kind="sun", vector=tuple(sun / np.linalg.norm(sun)), power=tuple(power))
+    lights = (sunlight,) if rng.random() < 0.8 else ()
     photo = textures.photo(rng, (32, 64)) if rng.random() < 0.5 else None
-    sky = (
-        gradient_sky(rng, rng.uniform(0.6, 1.4))
-        if photo is None
-        else ((photo / 255.0) ** 2.2 * 1.6 + 0.15).astype(np.float32)
-    )
+    if photo is None:
+        sky = gradient_sky(rng, rng.uniform(0.6, 1.4))
+    else:
+        sky = ((photo / 255.0) ** 2.2 * 1.6 + 0.15).astype(np.float32)
     return Scene(objects=tuple(objects), cameras=cameras, focal_ratio=FOCAL_RATIO, lights=lights, sky=sky)
 
 
 def _cameras(rng: np.random.Generator, strength: float, static: bool, far: float) -> tuple[Array, Array]:
     eye = np.array([0.0, 0.0, rng.uniform(0.8, 2.5)])
     heading = rng.uniform(0, 2 * np.pi)
-    target = eye + [np.cos(heading), np.sin(heading), rng.uniform(-0.25, 0.15)]
+    target = eye + np.array([np.cos(heading), np.sin(heading), rng.uniform(-0.25, 0.15)])
     first = look_at(eye, target, roll=rng.normal(0, 0.05))
     second = first.copy()
     if static:
-        # Parallax of the nearest objects (about 3 m) stays within the largest flow; half of these are pure sideways moves.
+        # Parallax of the nearest objects (about 3 m) stays within the largest flow. Half the moves are purely
+        # sideways.
         step = rng.choice([-1, 1]) * 0.27 * strength
-        shift = (
-            np.array([step, 0, 0])
-            if rng.random() < 0.5
-            else np.array([step, *rng.normal(0, 0.3 * abs(step), 2)])
-        )
+        aside = (0.0, 0.0) if rng.random() < 0.5 else rng.normal(0, 0.3 * abs(step), 2)
+        shift = np.array([step, *aside])
     else:
         shift = rng.normal(0, 0.12 * strength, 3)
         second[:3, :3] = first[:3, :3] @ random_rotation(rng, 0.04 * strength)
@@ -75,28 +68,23 @@ def _cameras(rng: np.random.Generator, strength: float, static: bool, far: float
 def _backdrop(rng: np.random.Generator, textures: Textures, far: float, camera: Array) -> list[SceneObject]:
     objects = []
     if rng.random() < 0.75:
-        ground = transform(scale=3 * far)
-        objects.append(
-            SceneObject(
-                mesh=rectangle(), poses=(ground,), texture=textures.draw(rng), tiles=rng.uniform(3, 16)
-            )
-        )
+        objects.append(_square(transform(scale=3 * far), rng, textures, tiles=(3, 16)))
     walls = rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])
     for _ in range(walls):
         # A tilted picture wall that faces the camera.
-        turn = (
-            camera[:3, :3]
-            @ rotation((1, 0, 0), np.pi + rng.normal(0, 0.2))
-            @ rotation((0, 1, 0), rng.normal(0, 0.5))
-        )
+        turn = camera[:3, :3] @ rotation((1, 0, 0), np.pi + rng.normal(0, 0.2))
+        turn = turn @ rotation((0, 1, 0), rng.normal(0, 0.5))
         place = camera[:3, 3] + camera[:3, :3] @ [rng.normal(0, 0.2 * far), 0, far * rng.uniform(0.7, 1.2)]
         wall = transform(place=place, scale=far * rng.uniform(0.5, 1.5), turn=turn)
-        objects.append(
-            SceneObject(
-                mesh=rectangle(), poses=(wall,), texture=textures.draw(rng), tiles=rng.uniform(0.5, 3)
-            )
-        )
+        objects.append(_square(wall, rng, textures, tiles=(0.5, 3)))
     return objects
+
+
+def _square(
+    pose: Array, rng: np.random.Generator, textures: Textures, tiles: tuple[float, float]
+) -> SceneObject:
+    texture = textures.draw(rng)
+    return SceneObject(mesh=rectangle(), poses=(pose,), texture=texture, tiles=rng.uniform(*tiles))
 
 
 def _flying(
