@@ -65,7 +65,7 @@ def nano_stage1() -> StageRun:
         data=DataConfig(
             root=Path("data/mini"), pairs=NANO_PAIRS, task_weights={"optical_flow": 2.0, "scene_flow": 1.5}
         ),
-        loop=LoopConfig(steps=2800, batch_size=8, learning_rate=6e-4, weight_decay=0.01, warmup_steps=100),
+        loop=LoopConfig(steps=1900, batch_size=8, learning_rate=2.5e-4, weight_decay=0.01, warmup_steps=100),
         out=Path("runs/nano-stage1"),
         init=Path("runs/nano-flow/pipeline"),
     )
@@ -76,7 +76,7 @@ def nano_stage2() -> StageRun:
     return StageRun(
         stage=2,
         data=DataConfig(root=Path("data/mini"), pairs=NANO_PAIRS, task_weights={"optical_flow": 2.0}),
-        loop=LoopConfig(steps=200, batch_size=8, learning_rate=2e-4, weight_decay=0.01, warmup_steps=50),
+        loop=LoopConfig(steps=160, batch_size=8, learning_rate=1e-4, weight_decay=0.01, warmup_steps=50),
         out=Path("runs/nano-stage2"),
         init=Path("runs/nano-stage1/pipeline"),
         task_attention=nano_task_attention_config(),

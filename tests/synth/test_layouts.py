@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -94,21 +94,25 @@ def test_rooms_normals(rooms: tuple[Path, list[Frame]]) -> None:
         assert np.median(angles(estimated, target(sample))[frame.hit]) < 4
 
 
-def test_rooms_albedo_and_shading(rooms: tuple[Path, list[Frame]]) -> None:
-    dataset = Hypersim(rooms[0] / "hypersim")
+@pytest.mark.parametrize("shading_scale", ["raw", "tonemap"])
+def test_rooms_albedo_and_shading(
+    rooms: tuple[Path, list[Frame]], shading_scale: Literal["raw", "tonemap"]
+) -> None:
+    dataset = Hypersim(rooms[0] / "hypersim", albedo_scale="raw", shading_scale=shading_scale)
     for index, frame in enumerate(rooms[1]):
         albedo, shading = dataset.load(index, "albedo"), dataset.load(index, "shading")
         here = valid(albedo)
         np.testing.assert_array_equal(here, valid(shading))
         assert here.mean() > 0.5
         np.testing.assert_allclose(target(albedo)[here], frame.albedo[here], rtol=1e-3, atol=1e-3)
-        scale = layouts.exposure(frame.colour[frame.hit][None])
+        exposure = layouts.exposure(frame.colour[frame.hit][None])
+        scale = exposure if shading_scale == "tonemap" else 1.0
         light = np.clip(scale * frame.colour / np.maximum(frame.albedo, 1e-3), 0, 1)
         np.testing.assert_allclose(
             target(shading)[..., 0][here], (light @ [0.3, 0.59, 0.11])[here], rtol=0.02, atol=2e-3
         )
-        # The product is the picture, where grey light does not clip.
-        product = frame.albedo * light
+        # The product, exposed, is the picture where light does not clip.
+        product = np.clip(frame.albedo * light * exposure / scale, 0, 1)
         picture = albedo.image.numpy().transpose(1, 2, 0)
         dim = here & (light.max(-1) < 0.99)
         assert dim.any()

@@ -16,6 +16,8 @@ from stablemtl.models.task_attention import TaskAttentionConfig
 PAIR_TASKS = ("optical_flow", "scene_flow")
 NANO_TOKENS = 4
 """Tokens per task of the nano model: random, as it has no text encoder."""
+NANO_DOWNSCALE = 4
+"""Pixels per latent cell of the nano codec along each axis."""
 
 
 def nano_unet_config(second_frame: SecondFrame = "duplicate") -> dict[str, Any]:

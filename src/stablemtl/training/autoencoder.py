@@ -11,7 +11,8 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from stablemtl.data import Batch, Mixture, collate
-from stablemtl.models.builders import nano_codec
+from stablemtl.models.builders import NANO_DOWNSCALE, nano_codec
+from stablemtl.models.codec import LatentCodec
 from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task
 from stablemtl.training.checkpoint import written_beside
@@ -75,9 +76,16 @@ def reconstruction_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def _window(size: torch.Size, crop: int, generator: torch.Generator) -> tuple:
-    """Index of a random square window of an image of ``size`` (height, width)."""
-    starts = [int(torch.randint(max(1, side - crop + 1), (), generator=generator)) for side in size]
-    return (..., *(slice(start, start + crop) for start in starts))
+    """Index of a random window, square where it fits, of an image of ``size`` (height, width).
+
+    Its sides are whole latent cells: the autoencoder gives back no others.
+    """
+    lengths = [min(crop, side) // NANO_DOWNSCALE * NANO_DOWNSCALE for side in size]
+    starts = [
+        int(torch.randint(side - length + 1, (), generator=generator))
+        for side, length in zip(size, lengths, strict=True)
+    ]
+    return (..., *(slice(start, start + length) for start, length in zip(starts, lengths, strict=True)))
 
 
 @torch.no_grad()
@@ -129,6 +137,8 @@ def train_codec(run: CodecRun) -> Path:
         value = reconstruction_loss(decoded, images, weight) + run.latent_penalty * latents.square().mean()
         return Loss(value, batch.task)
 
+    codec = LatentCodec(vae)
+
     def preview(module: nn.Module, step: int) -> dict[str, float]:
         """Mean absolute error of each task's label images [share of the range], and of frames."""
         found = {}
@@ -140,7 +150,7 @@ def train_codec(run: CodecRun) -> Path:
                     ("frames", batch.image * 2 - 1),
                 ):
                     images = images.to(accelerator.device)
-                    decoded = vae.decode(vae.encode(images).latents).sample
+                    decoded = codec.decode(codec.encode(images), (images.shape[-2], images.shape[-1]))
                     found[name] = round(float(F.l1_loss(decoded, images)) / 2, 5)
         return found
 

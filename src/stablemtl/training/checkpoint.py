@@ -63,6 +63,14 @@ def _replace(final: Path, complete: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def discard_checkpoint(accelerator: Accelerator, folder: Path) -> None:
+    """Remove the run's checkpoint, so that it cannot be taken up again. To be called by every process."""
+    if accelerator.is_main_process:
+        for name in ("checkpoint", "checkpoint.old", "checkpoint.part"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    accelerator.wait_for_everyone()
+
+
 def load_checkpoint(accelerator: Accelerator, folder: Path, config: Any) -> int:
     """Restore the run's checkpoint, if there is one.
 

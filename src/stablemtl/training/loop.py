@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from stablemtl.training.checkpoint import load_checkpoint, save_checkpoint
+from stablemtl.training.checkpoint import discard_checkpoint, load_checkpoint, save_checkpoint
 from stablemtl.training.config import LoopConfig
 
 
@@ -59,10 +59,10 @@ def fit(
         config: how long and how fast.
         folder: receives ``train.jsonl`` and ``checkpoint``.
         run: the whole run's options, kept in the checkpoint.
-        resume: continue from the checkpoint in ``folder``.
+        resume: continue from the checkpoint in ``folder``; otherwise it is removed.
         preview: (module, step) to validation figures for the log; may write pictures.
     Raises:
-        DivergedError: a loss is not finite; the last checkpoint stays as it was.
+        DivergedError: a loss or a gradient is not finite; the last checkpoint stays as it was.
         ValueError: the checkpoint was written with other options.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -71,7 +71,9 @@ def fit(
     )
     module, optimizer = accelerator.prepare(module, optimizer)
     folder.mkdir(parents=True, exist_ok=True)
-    start = load_checkpoint(accelerator, folder, run) if resume else 0
+    if not resume:
+        discard_checkpoint(accelerator, folder)
+    start = load_checkpoint(accelerator, folder, run)
     log = _Log(folder / "train.jsonl", accelerator.is_main_process, start)
     with _Progress(accelerator.is_main_process, start, config.steps) as advance:
         for step in range(start, config.steps):
@@ -87,10 +89,14 @@ def fit(
                 raise DivergedError(
                     f"the loss of step {step} ({label}) is {total}; lower --loop.learning-rate and run again"
                 )
-            norm = accelerator.clip_grad_norm_(parameters, config.gradient_clip)
+            norm = float(accelerator.clip_grad_norm_(parameters, config.gradient_clip))
+            if not math.isfinite(norm):
+                raise DivergedError(
+                    f"the gradient of step {step} ({label}) is {norm}; lower --loop.learning-rate and run again"
+                )
             optimizer.step()
             optimizer.zero_grad()
-            log.add(step, label, total, float(norm))
+            log.add(step, label, total, norm)
             advance(label, total)
             last = step + 1 == config.steps
             if (step + 1) % config.log_every == 0 or last:
