@@ -92,7 +92,7 @@ def fit(
             norm = float(accelerator.clip_grad_norm_(parameters, config.gradient_clip))
             if not math.isfinite(norm):
                 raise DivergedError(
-                    f"the gradient of step {step} ({label}) is {norm}; lower --loop.learning-rate and run again"
+                    f"the gradient of step {step} ({label}) is {norm}; lower --loop.learning-rate, run again"
                 )
             optimizer.step()
             optimizer.zero_grad()
