@@ -204,6 +204,15 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, value: float) ->
     assert same(train(tmp_path), train(tmp_path / "whole"))
 
 
+def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    def poison(loss: Loss) -> Loss:
+        return Loss(loss.value + (0 * loss.value).sqrt(), loss.label)  # the slope of the root at 0
+
+    with pytest.raises(DivergedError, match=r"the gradient of step 5 \(normal\) is nan"):
+        train(tmp_path, at(5, poison))
+    assert checkpoint_step(tmp_path) == 3
+
+
 # interruption, resuming -------------------------------------------------------------------------------------
 
 
@@ -245,6 +254,13 @@ def test_start_again(tmp_path: Path) -> None:
     train(tmp_path, learning_rate=0.01)
     assert same(train(tmp_path, resume=False), train(tmp_path / "other"))
     assert [line["step"] for line in lines(tmp_path)] == list(range(1, 9))
+
+
+def test_start_again_forgets_the_old_run_at_once(tmp_path: Path) -> None:
+    train(tmp_path)
+    with pytest.raises(Killed):
+        train(tmp_path, at(1, interrupt), resume=False)
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
