@@ -138,8 +138,8 @@ def _held_out(
     """Held-out samples as latents, where the data folder has any."""
     try:
         mixture = training_mixture(run.data, run.loop, tasks, split="test")
-    except FileNotFoundError:
-        logger.info("no held-out split in %s: no validation figures", run.data.root)
+    except FileNotFoundError as error:  # none at all, or a download that is not complete
+        logger.warning("no validation figures: %s", error)
         return None
     return Latents(mixture, codec, tasks, device=device)
 
