@@ -157,24 +157,29 @@ def test_encode_without_a_valid_pixel_is_finite(task: Task) -> None:
     assert image.abs().max() <= 1
 
 
-def test_hflip_twice_is_the_identity(task: Task) -> None:
+@pytest.mark.parametrize("direction", ["hflip", "vflip"])
+def test_flipping_twice_is_the_identity(task: Task, direction: str) -> None:
+    flip = getattr(task, direction)
     target = make_target(task)
     before = target.clone()
-    flipped = task.hflip(target)
+    flipped = flip(target)
     torch.testing.assert_close(target, before, rtol=0, atol=0)
     assert not torch.equal(flipped, target)
-    torch.testing.assert_close(task.hflip(flipped), target, rtol=0, atol=0)
+    torch.testing.assert_close(flip(flipped), target, rtol=0, atol=0)
 
 
-def test_hflip_commutes_with_coding(task: Task) -> None:
+@pytest.mark.parametrize(("direction", "axis"), [("hflip", -1), ("vflip", -2)])
+def test_flips_commute_with_coding(task: Task, direction: str, axis: int) -> None:
+    flip = getattr(task, direction)
     target, valid = make_target(task), make_valid()
-    of_flipped = task.decode(task.encode(task.hflip(target), valid.flip(-1)))
-    torch.testing.assert_close(of_flipped, task.hflip(task.decode(task.encode(target, valid))))
+    of_flipped = task.decode(task.encode(flip(target), valid.flip(axis)))
+    torch.testing.assert_close(of_flipped, flip(task.decode(task.encode(target, valid))))
 
 
-def test_hflip_and_resize_take_single_samples(task: Task) -> None:
+def test_flips_and_resize_take_single_samples(task: Task) -> None:
     target = make_target(task)
     torch.testing.assert_close(task.hflip(target[0]), task.hflip(target)[0])
+    torch.testing.assert_close(task.vflip(target[0]), task.vflip(target)[0])
     for resize in (task.resize, task.resize_prediction):
         torch.testing.assert_close(resize(target[0], (9, 15)), resize(target, (9, 15))[0])
 
@@ -391,32 +396,37 @@ def lift(depth: Tensor, flow: Tensor | None = None) -> Tensor:
     return torch.stack([x / focal_px * depth[0, 0], y / focal_px * depth[0, 0], depth[0, 0]])[None]
 
 
+FLIPS = pytest.mark.parametrize(("direction", "axis"), [("hflip", -1), ("vflip", -2)])
+
+
+@FLIPS
 @pytest.mark.parametrize("variant", ["optical_flow", "optical_flow calibrated"])
-def test_flipped_optical_flow_warps_the_flipped_pair(variant: str) -> None:
+def test_flipped_optical_flow_warps_the_flipped_pair(variant: str, direction: str, axis: int) -> None:
     image, image_next, flow, _, _ = moving_scene()
     assert torch.equal(warp(image_next, flow), image)
-    flipped = VARIANTS[variant].hflip(flow)
-    assert torch.equal(warp(image_next.flip(-1), flipped), image.flip(-1))
-    assert not torch.equal(
-        warp(image_next.flip(-1), flow.flip(-1)), image.flip(-1)
-    )  # mirroring alone is wrong
+    flipped = getattr(VARIANTS[variant], direction)(flow)
+    assert torch.equal(warp(image_next.flip(axis), flipped), image.flip(axis))
+    mirrored_alone = warp(image_next.flip(axis), flow.flip(axis))
+    assert not torch.equal(mirrored_alone, image.flip(axis))
 
 
+@FLIPS
 @pytest.mark.parametrize("variant", ["scene_flow", "scene_flow calibrated"])
-def test_flipped_scene_flow_moves_the_flipped_points(variant: str) -> None:
+def test_flipped_scene_flow_moves_the_flipped_points(variant: str, direction: str, axis: int) -> None:
     _, _, flow, depth, depth_next = moving_scene()
     scene_flow = lift(depth_next, flow) - lift(depth)
-    flip_flow, flip_depth = TASKS["optical_flow"].hflip, TASKS["depth"].hflip
+    flip_flow, flip_depth = getattr(TASKS["optical_flow"], direction), getattr(TASKS["depth"], direction)
     expected = lift(flip_depth(depth_next), flip_flow(flow)) - lift(flip_depth(depth))
-    torch.testing.assert_close(VARIANTS[variant].hflip(scene_flow), expected)
+    torch.testing.assert_close(getattr(VARIANTS[variant], direction)(scene_flow), expected)
 
 
-def test_flipped_normals_are_those_of_the_flipped_surface() -> None:
+@FLIPS
+def test_flipped_normals_are_those_of_the_flipped_surface(direction: str, axis: int) -> None:
     normal = torch.nn.functional.normalize(torch.tensor([0.4, 0.2, 0.9]), dim=0).view(1, 3, 1, 1)
     rays = lift(torch.ones(1, 1, H, W))
     depth = 3.0 / (rays * normal).sum(1, keepdim=True)  # the plane n . P = 3
-    flipped_points = lift(TASKS["depth"].hflip(depth))
-    flipped_normals = TASKS["normal"].hflip(normal.expand(1, 3, H, W))
+    flipped_points = lift(getattr(TASKS["depth"], direction)(depth))
+    flipped_normals = getattr(TASKS["normal"], direction)(normal.expand(1, 3, H, W))
     torch.testing.assert_close((flipped_points * flipped_normals).sum(1), torch.full((1, H, W), 3.0))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_valid
 from stablemtl.tasks.coloring import prepare, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_smooth
+from stablemtl.tasks.geometry import mirror, resize_smooth, upside_down
 from stablemtl.tasks.intrinsic_encoding import decode_unit_range, encode_unit_range
 from stablemtl.tasks.intrinsic_metrics import IntrinsicMetric
 
@@ -55,13 +56,19 @@ class Albedo:
         """Clipped, in [0, 1], shape (B, 3, H, W)."""
         return decode_unit_range(as_image(image, self.spec))
 
-    def metric(self, *, align: bool = True) -> IntrinsicMetric:
+    def metric(
+        self, *, align: bool = True, rmse_over: Literal["pixels", "values"] = "pixels"
+    ) -> IntrinsicMetric:
         """``rmse``, ``ssim`` and ``lmse`` after one least-squares scale per image."""
-        return IntrinsicMetric(self.spec, align=align)
+        return IntrinsicMetric(self.spec, align=align, rmse_over=rmse_over)
 
     def hflip(self, target: Tensor) -> Tensor:
         """Mirrored."""
         return mirror(target)
+
+    def vflip(self, target: Tensor) -> Tensor:
+        """Turned upside down."""
+        return upside_down(target)
 
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear, antialiased when shrinking."""

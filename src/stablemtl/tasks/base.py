@@ -38,12 +38,17 @@ class TaskSpec:
     """False when decoded values are right only up to an unknown factor."""
     shift_known: bool
     """False when decoded values are right only up to an unknown offset."""
+    grows_with_frame: bool = False
+    """True when the target counts pixels of the frame: twice the frame's size, twice the values."""
     photometric: bool = False
     """True when the label depends on the frame's colours, so that a change of colours makes it wrong."""
 
 
 class Metric(Protocol):
-    """Running evaluation figures of one task."""
+    """Running evaluation figures of one task.
+
+    What it keeps is a vector of sums, so that parts scored in different places add up to the whole.
+    """
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add a batch.
@@ -62,6 +67,32 @@ class Metric(Protocol):
 
     def reset(self) -> None:
         """Forget everything added."""
+        ...
+
+    def state(self) -> Tensor:
+        """Everything added, as sums: (K,) float64, the same K for metrics built alike; a copy."""
+        ...
+
+    def merge(self, state: Tensor) -> None:
+        """Add what another metric, built alike, has in its ``state``.
+
+        Raises:
+            ValueError: it is of another length.
+        """
+        ...
+
+    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """The prediction as it is compared: aligned to each image's target and clipped, if the metric does.
+
+        Args:
+            pred, target, valid: as in :meth:`update`.
+        Returns:
+            In the unit of ``target``, shape (B, C, H, W), all pixels.
+        """
+        ...
+
+    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """The error of each pixel after :meth:`fit`, shape (B, 1, H, W) float64; nan where not valid."""
         ...
 
 
@@ -100,6 +131,10 @@ class Task(Protocol):
 
     def hflip(self, target: Tensor) -> Tensor:
         """The target, or the prediction, that belongs to the mirrored image. Shape (..., C, H, W)."""
+        ...
+
+    def vflip(self, target: Tensor) -> Tensor:
+        """The target, or the prediction, of the image turned upside down. Shape (..., C, H, W)."""
         ...
 
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:

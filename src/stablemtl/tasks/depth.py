@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec, choose
-from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
+from stablemtl.tasks.checks import as_image, as_maps, as_valid
 from stablemtl.tasks.coloring import prepare, spectral, stretch, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth
-from stablemtl.tasks.reductions import RunningMeans, least_squares_scale_and_shift, valid_pixels
+from stablemtl.tasks.depth_metrics import DepthMetric
+from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
 
 _NEAR_M, _FAR_M = 0.5, 80.0  # range of the logarithmic encoding unless told otherwise
-_LEAST_PRED_M = 1e-6  # keeps logarithms and inverses of clipped predictions finite
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,10 @@ class Depth:
         """Mirrored."""
         return mirror(target)
 
+    def vflip(self, target: Tensor) -> Tensor:
+        """Turned upside down."""
+        return upside_down(target)
+
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest: a mean across an edge would be a depth that is not there."""
         return resize_nearest(target, size)
@@ -148,90 +151,6 @@ class Depth:
         """``Spectral`` between the image's smallest (red) and largest (blue) value, uint8 (B, 3, H, W)."""
         depth, usable = prepare(values, valid, self.spec)
         return to_bytes(spectral(stretch(depth, usable)), usable)
-
-
-class DepthMetric:
-    r"""Running figures of depth: per image, then averaged over images.
-
-    With ``align``, scale and shift are fitted to each image's target by least squares in depth space; then
-    the prediction is clipped. ``abs_rel``, ``log10`` and ``delta1..3`` (share with max(p/d, d/p) < 1.25^k)
-    have no unit, ``sq_rel`` and ``rmse`` are in m, ``rmse_log`` is natural, ``i_rmse`` in 1/m, ``silog`` the
-    standard deviation of log p - log d x 100.
-
-    Source: Eigen et al., NeurIPS 2014, arXiv 1406.2283, section 4; the fit after MiDaS, arXiv 1907.01341.
-    """
-
-    def __init__(self, spec: TaskSpec, *, align: bool, min_depth_m: float, max_depth_m: float) -> None:
-        """Start empty.
-
-        Raises:
-            ValueError: the range to clip to is empty or negative.
-        """
-        if not 0 <= min_depth_m < max_depth_m:
-            raise ValueError(
-                f"min_depth_m and max_depth_m must satisfy 0 <= min_depth_m < max_depth_m, "
-                f"got {min_depth_m} and {max_depth_m}"
-            )
-        self._spec, self._align = spec, align
-        self._range_m = (max(min_depth_m, _LEAST_PRED_M), max_depth_m)
-        self._means = RunningMeans(
-            (
-                "abs_rel",
-                "sq_rel",
-                "rmse",
-                "rmse_log",
-                "log10",
-                "delta1",
-                "delta2",
-                "delta3",
-                "i_rmse",
-                "silog",
-            )
-        )
-
-    def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
-        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`.
-
-        Raises:
-            ValueError: shapes disagree, ``valid`` is not bool, or a valid target is not above 0.
-        """
-        for predicted, measured in valid_pixels(*as_pair(pred, target, valid, self._spec)):
-            depth, truth = predicted[0], measured[0]  # (N,)
-            if (truth <= 0).any():
-                raise ValueError(
-                    f"depth target must be above 0 m at valid pixels, got {truth.min().item()}. "
-                    f"Mark such pixels invalid: `valid & (target > 0)`."
-                )
-            if self._align:
-                scale, shift = least_squares_scale_and_shift(depth, truth)
-                depth = scale * depth + shift
-            self._means.add(depth_figures(depth.clamp(*self._range_m), truth))
-
-    def compute(self) -> dict[str, float]:
-        """Means over images."""
-        return self._means.compute()
-
-    def reset(self) -> None:
-        """Forget everything added."""
-        self._means.reset()
-
-
-def depth_figures(pred: Tensor, target: Tensor) -> dict[str, float | Tensor]:
-    """The ten figures of one image from depths above 0 [m], shape (N,) each; see :class:`DepthMetric`."""
-    error = pred - target
-    log_error = pred.log() - target.log()
-    ratio = torch.maximum(pred / target, target / pred)
-    within = {f"delta{k}": (ratio < 1.25**k).double().mean() for k in (1, 2, 3)}
-    return {
-        "abs_rel": (error.abs() / target).mean(),
-        "sq_rel": (error.square() / target).mean(),
-        "rmse": error.square().mean().sqrt(),
-        "rmse_log": log_error.square().mean().sqrt(),
-        "log10": log_error.abs().mean() / math.log(10),
-        **within,
-        "i_rmse": (1 / pred - 1 / target).square().mean().sqrt(),
-        "silog": log_error.var(correction=0).sqrt() * 100,
-    }
 
 
 def build(*, encoding: str = "linear", near_m: float | None = None, far_m: float | None = None) -> Depth:

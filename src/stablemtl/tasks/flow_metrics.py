@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import torch
 from torch import Tensor
 
-from stablemtl.tasks.reductions import non_negative_scale, valid_pixels
+from stablemtl.tasks.reductions import masked_map, non_negative_scale, vector_length
 
 
-def aligned_flows(
-    pred: Tensor, target: Tensor, valid: Tensor, *, align: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
-    r"""Predicted and measured motion at each image's valid pixels, (C, N) each, float64.
+def fit_flow(pred: Tensor, target: Tensor, valid: Tensor, *, align: bool) -> Tensor:
+    r"""Predicted motion as it is compared, shape (B, C, H, W) float64.
 
     With ``align``, each channel of each image is multiplied by its non-negative least-squares scale, without
     a shift:
@@ -28,7 +25,13 @@ def aligned_flows(
         valid: bool, shape (B, 1, H, W).
         align: False takes ``pred`` as it is.
     """
-    for moved, measured in valid_pixels(pred, target, valid):
-        if align:
-            moved = non_negative_scale(moved, measured)[:, None] * moved
-        yield moved, measured
+    moved = pred.double()
+    if not align:
+        return moved
+    seen, measured = (torch.where(valid, maps, 0.0).flatten(2) for maps in (moved, target.double()))
+    return non_negative_scale(seen, measured)[..., None, None] * moved
+
+
+def end_point_errors(fitted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Length of the difference at each pixel, shape (B, 1, H, W) float64; nan where not valid."""
+    return masked_map(vector_length(fitted - target.double(), dim=1)[:, None], valid)

@@ -19,6 +19,18 @@ def mirror(maps: Tensor, *, negate_x: bool = False) -> Tensor:
     return flipped
 
 
+def upside_down(maps: Tensor, *, negate_y: bool = False) -> Tensor:
+    """Top-bottom mirror image; ``negate_y`` also turns channel 1, the y component of vectors.
+
+    >>> upside_down(torch.tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]]), negate_y=True).tolist()
+    [[[[2.0], [1.0]], [[-4.0], [-3.0]]]]
+    """
+    flipped = maps.flip(-2)
+    if negate_y:
+        flipped[..., 1, :, :].neg_()
+    return flipped
+
+
 def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Nearest-exact resize of a tensor of any type, masks and class ids included.
 

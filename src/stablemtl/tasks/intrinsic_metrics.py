@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from stablemtl.tasks.base import TaskSpec
+from stablemtl.tasks.base import TaskSpec, choose
 from stablemtl.tasks.checks import as_pair
-from stablemtl.tasks.reductions import RunningMeans, least_squares_scale
+from stablemtl.tasks.reductions import RunningMeans, least_squares_scale, masked_map
 
 _WINDOW, _STRIDE = 16, 8  # LMSE windows [px]
 _LEAST_ENERGY = 1e-5  # below this a window's prediction is taken as black
 _SSIM_WINDOW = 7  # scikit-image's default [px]
+_AVERAGES = {"pixels": True, "values": False}
 
 
 class IntrinsicMetric:
@@ -21,9 +25,22 @@ class IntrinsicMetric:
     Grosse et al., ICCV 2009, doi:10.1109/ICCV.2009.5459428.
     """
 
-    def __init__(self, spec: TaskSpec, *, align: bool = True) -> None:
-        """``align`` fits one scale for all channels of an image; False leaves the prediction as it is."""
+    def __init__(
+        self, spec: TaskSpec, *, align: bool = True, rmse_over: Literal["pixels", "values"] = "pixels"
+    ) -> None:
+        """Start empty.
+
+        Args:
+            spec: shading or albedo.
+            align: fit one scale for all channels of an image; False leaves the prediction as it is.
+            rmse_over: what the squared error is divided by: ``pixels``, as the published protocol does, or
+                ``values``, the usual RMSE, which is smaller by the root of the number of channels.
+        Raises:
+            ValueError: ``rmse_over`` is neither.
+        """
+        over_pixels = choose("rmse_over", rmse_over, _AVERAGES)
         self._spec, self._align = spec, align
+        self._rmse_factor = 1.0 if over_pixels else spec.channels**-0.5
         self._means = RunningMeans(("rmse", "ssim", "lmse"))
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
@@ -48,14 +65,38 @@ class IntrinsicMetric:
         """Forget everything added."""
         self._means.reset()
 
-    def _figures(self, pred: Tensor, target: Tensor, mask: Tensor) -> dict[str, float | Tensor]:
-        scale = (
-            least_squares_scale(pred[:, mask[0]].flatten(), target[:, mask[0]].flatten())
-            if self._align
-            else 1.0
+    def state(self) -> Tensor:
+        """Sums of the figures, then their weights."""
+        return self._means.state()
+
+    def merge(self, state: Tensor) -> None:
+        """Add the ``state`` of another metric like this one."""
+        self._means.merge(state)
+
+    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :meth:`stablemtl.tasks.base.Metric.fit`."""
+        batch = zip(*as_pair(pred, target, valid, self._spec), strict=True)
+        return torch.stack(
+            [self._fit(_fill(p.double(), mask), _fill(t.double(), mask), mask) for p, t, mask in batch]
         )
-        pred = (scale * pred).clamp(0.0, 1.0)
-        figures: dict[str, float | Tensor] = {"rmse": masked_rmse(pred, target, mask)}
+
+    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Root mean square over the channels of each pixel."""
+        fitted = self.fit(pred, target, valid)
+        _, target, valid = as_pair(pred, target, valid, self._spec)
+        return masked_map((fitted - target).square().mean(dim=1, keepdim=True).sqrt(), valid)
+
+    def _fit(self, pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """One image, (C, H, W)."""
+        scale = 1.0
+        if self._align and mask.any():
+            scale = least_squares_scale((pred * mask).flatten(), (target * mask).flatten()).item()
+        return (scale * pred).clamp(0.0, 1.0)
+
+    def _figures(self, pred: Tensor, target: Tensor, mask: Tensor) -> dict[str, float | Tensor]:
+        pred = self._fit(pred, target, mask)
+        rmse = self._rmse_factor * masked_rmse(pred, target, mask)
+        figures: dict[str, float | Tensor] = {"rmse": rmse}
         if min(mask.shape[-2:]) >= _SSIM_WINDOW:
             figures["ssim"] = structural_similarity(pred, target)
         lmse = local_mse(pred, target, mask)
@@ -75,8 +116,8 @@ def masked_rmse(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         target: shape of ``pred``.
         mask: bool, shape (1, H, W).
     """
-    error = (pred - target)[:, mask[0]]
-    return (error.square().sum() / error.shape[1]).sqrt()
+    error = torch.where(mask, pred - target, 0.0)
+    return (error.square().sum() / mask.sum()).sqrt()
 
 
 def structural_similarity(pred: Tensor, target: Tensor) -> float:
@@ -104,17 +145,17 @@ def local_mse(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor | None:
     """
     if min(mask.shape[-2:]) < _WINDOW:
         return None
-    pred, target = _windows(pred * mask), _windows(target * mask)  # (windows, elements)
-    energy = pred.square().sum(-1)
-    scale = (pred * target).sum(-1) / torch.where(energy > _LEAST_ENERGY, energy, torch.inf)
-    error = (target - scale[:, None] * pred).square().sum()
-    total = target.square().sum()
-    return error / total if total > 0 else None
+    pred, target = pred * mask, target * mask
+    energy, cross, total = (_window_sums(maps) for maps in (pred * pred, pred * target, target * target))
+    scale = cross / torch.where(energy > _LEAST_ENERGY, energy, torch.inf)
+    error = (total - 2 * scale * cross + scale * scale * energy).clamp_min(0.0).sum()
+    return error / total.sum() if total.sum() > 0 else None
 
 
-def _windows(maps: Tensor) -> Tensor:
-    unfolded = maps.unfold(1, _WINDOW, _STRIDE).unfold(2, _WINDOW, _STRIDE)  # (C, rows, columns, 16, 16)
-    return unfolded.permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)
+def _window_sums(maps: Tensor) -> Tensor:
+    """Sums over all channels of each window of (C, H, W): of the four blocks that make it up."""
+    blocks = F.avg_pool2d(maps.sum(0, keepdim=True), _STRIDE, divisor_override=1)
+    return F.avg_pool2d(blocks, _WINDOW // _STRIDE, stride=1, divisor_override=1)
 
 
 def _fill(maps: Tensor, mask: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
 from stablemtl.tasks.coloring import prepare, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_smooth, unit_vectors
-from stablemtl.tasks.reductions import RunningMeans, angle_deg, valid_pixels
+from stablemtl.tasks.geometry import mirror, resize_smooth, unit_vectors, upside_down
+from stablemtl.tasks.reductions import RunningMeans, angle_deg, masked_map, valid_pixels
 
 _WITHIN_DEG = 11.25
 
@@ -66,6 +66,10 @@ class Normal:
         """Mirrored, x negated."""
         return mirror(target, negate_x=True)
 
+    def vflip(self, target: Tensor) -> Tensor:
+        """Turned upside down, y negated."""
+        return upside_down(target, negate_y=True)
+
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear, then normalised."""
         return unit_vectors(resize_smooth(target, size))
@@ -113,6 +117,24 @@ class NormalMetric:
     def reset(self) -> None:
         """Forget everything added."""
         self._means.reset()
+
+    def state(self) -> Tensor:
+        """Sums of the figures, then their weights."""
+        return self._means.state()
+
+    def merge(self, state: Tensor) -> None:
+        """Add the ``state`` of another metric like this one."""
+        self._means.merge(state)
+
+    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """The prediction at unit length; there is nothing to align."""
+        return unit_vectors(as_pair(pred, target, valid, self._spec)[0].double())
+
+    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Angle at each pixel [deg]."""
+        pred, target, valid = as_pair(pred, target, valid, self._spec)
+        vectors = (maps.double().transpose(0, 1) for maps in (pred, target))  # (3, B, H, W)
+        return masked_map(angle_deg(*vectors)[:, None], valid)
 
 
 def build() -> Normal:

@@ -10,9 +10,9 @@ from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
 from stablemtl.tasks.coloring import flow_colors, prepare, to_bytes
 from stablemtl.tasks.flow_encoding import CalibratedFlow, FlowEncoding, PerImageFlow, build_flow_encoding
-from stablemtl.tasks.flow_metrics import aligned_flows
-from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth
-from stablemtl.tasks.reductions import RunningMeans, angle_deg
+from stablemtl.tasks.flow_metrics import end_point_errors, fit_flow
+from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
+from stablemtl.tasks.reductions import RunningMeans, angle_deg, valid_pixels, vector_length
 
 _SCALE_PX = 16.0  # of the calibrated encoding unless told otherwise
 _FL_ERROR_PX, _FL_SHARE = 3.0, 0.05
@@ -41,6 +41,7 @@ class OpticalFlow:
             convention=f"(u right, v down) from the first frame to the second, {unit}.",
             scale_known=scale is not None,
             shift_known=True,
+            grows_with_frame=True,
         )
 
     @property
@@ -70,6 +71,10 @@ class OpticalFlow:
     def hflip(self, target: Tensor) -> Tensor:
         """Mirrored, u negated."""
         return mirror(target, negate_x=True)
+
+    def vflip(self, target: Tensor) -> Tensor:
+        """Turned upside down, v negated."""
+        return upside_down(target, negate_y=True)
 
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest; u is multiplied by the ratio of the widths, v by that of the heights."""
@@ -105,9 +110,10 @@ class OpticalFlowMetric:
         Raises:
             ValueError: shapes disagree, or ``valid`` is not bool.
         """
-        pairs = aligned_flows(*as_pair(pred, target, valid, self._spec), align=self._align)
-        for flow, truth in pairs:  # (2, N) each
-            error, length = (flow - truth).norm(dim=0), truth.norm(dim=0)
+        pred, target, valid = as_pair(pred, target, valid, self._spec)
+        fitted = fit_flow(pred, target, valid, align=self._align)
+        for flow, truth in valid_pixels(fitted, target, valid):  # (2, N) each
+            error, length = vector_length(flow - truth), vector_length(truth)
             outlier = (error > _FL_ERROR_PX) & (error > _FL_SHARE * length)
             self._means.add({"epe": error.mean(), "fl_all": outlier.double().mean()}, weight=len(error))
             moving = length > 0
@@ -122,6 +128,23 @@ class OpticalFlowMetric:
     def reset(self) -> None:
         """Forget everything added."""
         self._means.reset()
+
+    def state(self) -> Tensor:
+        """Sums of the figures, then their weights."""
+        return self._means.state()
+
+    def merge(self, state: Tensor) -> None:
+        """Add the ``state`` of another metric like this one."""
+        self._means.merge(state)
+
+    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :meth:`stablemtl.tasks.base.Metric.fit`."""
+        return fit_flow(*as_pair(pred, target, valid, self._spec), align=self._align)
+
+    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """End-point error of each pixel [px]."""
+        pred, target, valid = as_pair(pred, target, valid, self._spec)
+        return end_point_errors(fit_flow(pred, target, valid, align=self._align), target, valid)
 
 
 def _ratio(flow: Tensor, size: tuple[int, int]) -> Tensor:

@@ -36,8 +36,13 @@ def valid_pixels(pred: Tensor, target: Tensor, valid: Tensor) -> Iterator[tuple[
         valid: bool, shape (B, 1, H, W).
     """
     for one_pred, one_target, mask in zip(pred, target, valid[:, 0], strict=True):
-        if mask.any():
-            yield one_pred[:, mask].double(), one_target[:, mask].double()
+        chosen = mask.flatten().nonzero()[:, 0]  # numbers of pixels: faster than indexing with the mask
+        if len(chosen):
+            yield _pick(one_pred, chosen), _pick(one_target, chosen)
+
+
+def _pick(maps: Tensor, chosen: Tensor) -> Tensor:
+    return maps.flatten(1).index_select(1, chosen).double()
 
 
 def least_squares_scale(pred: Tensor, target: Tensor) -> Tensor:
@@ -77,6 +82,11 @@ def least_squares_scale_and_shift(pred: Tensor, target: Tensor) -> tuple[Tensor,
     return scale, target_mean - scale * pred_mean
 
 
+def vector_length(vectors: Tensor, dim: int = 0) -> Tensor:
+    """Euclidean length along ``dim``; much faster than ``norm`` over an axis of two or three."""
+    return vectors.square().sum(dim).sqrt()
+
+
 def angle_deg(first: Tensor, second: Tensor) -> Tensor:
     """Angle between vectors of any length [deg], in [0, 180].
 
@@ -86,9 +96,27 @@ def angle_deg(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Shape (N,); 90 where either vector is 0, since no direction is nearer there than another.
     """
-    lengths = first.norm(dim=0) * second.norm(dim=0)
+    lengths = vector_length(first) * vector_length(second)
     cosine = (first * second).sum(0) / torch.where(lengths > 0, lengths, 1.0)
     return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
+
+
+def masked_map(values: Tensor, valid: Tensor) -> Tensor:
+    """``values`` (B, 1, H, W) as float64, nan where not ``valid``."""
+    return torch.where(valid, values.double(), math.nan)
+
+
+def check_state(state: Tensor, length: int) -> Tensor:
+    """``state`` if it is a vector of that length.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if state.shape != (length,):
+        raise ValueError(
+            f"state must be ({length},), from a metric of the same task and options, got {tuple(state.shape)}"
+        )
+    return state
 
 
 class RunningMeans:
@@ -111,6 +139,21 @@ class RunningMeans:
     def compute(self) -> dict[str, float]:
         """The mean of each figure; ``nan`` for one that was never added."""
         return {n: self._sums[n] / self._weights[n] if self._weights[n] else math.nan for n in self._names}
+
+    def state(self) -> Tensor:
+        """The sums, then their weights, (2 x figures,) float64."""
+        return torch.tensor([*self._sums.values(), *self._weights.values()], dtype=torch.float64)
+
+    def merge(self, state: Tensor) -> None:
+        """Add the ``state`` of other means of the same figures.
+
+        Raises:
+            ValueError: it is of another length.
+        """
+        values = check_state(state, 2 * len(self._names)).tolist()
+        for i, name in enumerate(self._names):
+            self._sums[name] += values[i]
+            self._weights[name] += values[len(self._names) + i]
 
     def reset(self) -> None:
         """Forget everything added."""

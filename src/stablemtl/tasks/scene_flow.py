@@ -12,9 +12,9 @@ from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
 from stablemtl.tasks.coloring import hsv_to_rgb, prepare, stretch, to_bytes
 from stablemtl.tasks.flow_encoding import CalibratedFlow, FlowEncoding, PerImageFlow, build_flow_encoding
-from stablemtl.tasks.flow_metrics import aligned_flows
-from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth
-from stablemtl.tasks.reductions import RunningMeans
+from stablemtl.tasks.flow_metrics import end_point_errors, fit_flow
+from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
+from stablemtl.tasks.reductions import RunningMeans, valid_pixels, vector_length
 
 _SCALE_M = 2.0  # of the calibrated encoding unless told otherwise
 _LEAST_LENGTH_M = 1e-4  # added to the true length before an error is related to it
@@ -76,6 +76,10 @@ class SceneFlow:
         """Mirrored, X negated."""
         return mirror(target, negate_x=True)
 
+    def vflip(self, target: Tensor) -> Tensor:
+        """Turned upside down, Y negated."""
+        return upside_down(target, negate_y=True)
+
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest; metres do not change with the image's size."""
         return resize_nearest(target, size)
@@ -116,10 +120,11 @@ class SceneFlowMetric:
         Raises:
             ValueError: shapes disagree, or ``valid`` is not bool.
         """
-        pairs = aligned_flows(*as_pair(pred, target, valid, self._spec), align=self._align)
-        for flow, truth in pairs:  # (3, N) each
-            error = (flow - truth).norm(dim=0)
-            relative = error / (truth.norm(dim=0) + _LEAST_LENGTH_M)
+        pred, target, valid = as_pair(pred, target, valid, self._spec)
+        fitted = fit_flow(pred, target, valid, align=self._align)
+        for flow, truth in valid_pixels(fitted, target, valid):  # (3, N) each
+            error = vector_length(flow - truth)
+            relative = error / (vector_length(truth) + _LEAST_LENGTH_M)
             shares = {
                 "acc_strict": (error < 0.05) & (relative < 0.05),
                 "acc_relax": (error < 0.1) & (relative < 0.1),
@@ -135,6 +140,23 @@ class SceneFlowMetric:
     def reset(self) -> None:
         """Forget everything added."""
         self._means.reset()
+
+    def state(self) -> Tensor:
+        """Sums of the figures, then their weights."""
+        return self._means.state()
+
+    def merge(self, state: Tensor) -> None:
+        """Add the ``state`` of another metric like this one."""
+        self._means.merge(state)
+
+    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :meth:`stablemtl.tasks.base.Metric.fit`."""
+        return fit_flow(*as_pair(pred, target, valid, self._spec), align=self._align)
+
+    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """End-point error of each pixel [m]."""
+        pred, target, valid = as_pair(pred, target, valid, self._spec)
+        return end_point_errors(fit_flow(pred, target, valid, align=self._align), target, valid)
 
 
 def build(

@@ -11,7 +11,8 @@ from torch import Tensor
 from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
 from stablemtl.tasks.coloring import prepare, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_nearest
+from stablemtl.tasks.geometry import mirror, resize_nearest, upside_down
+from stablemtl.tasks.reductions import check_state, masked_map
 
 IGNORE = 250
 """The id written for pixels of no class; any id outside 0..7 is treated alike."""
@@ -85,6 +86,10 @@ class Semantic:
         """Mirrored."""
         return mirror(target)
 
+    def vflip(self, target: Tensor) -> Tensor:
+        """Turned upside down."""
+        return upside_down(target)
+
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest: ids cannot be mixed."""
         return resize_nearest(target, size)
@@ -114,16 +119,14 @@ class SemanticMetric:
         Raises:
             ValueError: shapes disagree, ids are not integers, or ``valid`` is not bool.
         """
-        from torchmetrics.functional.classification import multiclass_confusion_matrix  # slow import
-
         pred, target, valid = as_pair(pred, target, valid, self._spec)
         pred, target = _as_ids(pred, self._spec, "pred"), _as_ids(target, self._spec, "target")
-        count = len(CLASSES)
+        side = len(CLASSES) + 1
         measured = valid & _is_class(target)
-        pred = torch.where(_is_class(pred), pred, count)  # one more column for "none of the classes"
-        self._confusion += multiclass_confusion_matrix(
-            pred[measured], target[measured], num_classes=count + 1, validate_args=False
-        )
+        pred = torch.where(_is_class(pred), pred, len(CLASSES))  # one more column for "none of the classes"
+        cell = torch.where(measured, target * side + pred, side * side)  # the last cell is thrown away
+        counts = torch.bincount(cell.flatten(), minlength=side * side + 1)
+        self._confusion += counts[:-1].view(side, side)
 
     def compute(self) -> dict[str, float]:
         """Shares in [0, 1]. A class neither present nor predicted has IoU ``nan``, left out of ``miou``."""
@@ -133,6 +136,24 @@ class SemanticMetric:
         iou = torch.where(union > 0, hits / union, math.nan)
         figures = {"miou": iou.nanmean().item(), "accuracy": (hits.sum() / confusion.sum()).item()}
         return figures | {f"iou/{name}": value for name, value in zip(CLASSES, iou.tolist(), strict=True)}
+
+    def state(self) -> Tensor:
+        """Counts of (true class, predicted class), row by row; one more of each for "no class"."""
+        return self._confusion.double().flatten()
+
+    def merge(self, state: Tensor) -> None:
+        """Add the ``state`` of another metric like this one."""
+        side = len(CLASSES) + 1
+        self._confusion += check_state(state, side * side).view(side, side).round().long()
+
+    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """The prediction; there is nothing to align."""
+        return as_pair(pred, target, valid, self._spec)[0]
+
+    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """1 at each wrong pixel, 0 elsewhere; nan also where the target is no class."""
+        pred, target, valid = as_pair(pred, target, valid, self._spec)
+        return masked_map((pred != target).double(), valid & _is_class(target))
 
     def reset(self) -> None:
         """Forget everything added."""
