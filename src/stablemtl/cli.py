@@ -2,10 +2,11 @@
 
 A subcommand is a module with a function ``run(config: C) -> int``, where ``C`` is anything `tyro` can fill
 from arguments, usually a frozen keyword-only dataclass (a union of annotated dataclasses gives commands below
-the command, such as ``train stage1``). The module's docstring is its help, ``C``'s field docstrings the help
-of the options, and the integer the exit status. The module must be light to import: what is heavy is imported
-inside ``run``. One line in ``COMMANDS`` makes it a command; a module that is not installed is left out of the
-list.
+the command, such as ``data check``). The module's docstring is its help, ``C``'s field docstrings the help of
+the options, and the integer the exit status. A module that reads its arguments itself has a function
+``parse(program, arguments) -> C`` as well, like ``train``. The module must be light to import: what is heavy
+is imported inside its functions. One line in ``COMMANDS`` makes it a command; a module that is not installed
+is left out of the list.
 
 Exit status: 0 done, 1 a defect in the program, 2 something the user can put right (one line on stderr, no
 traceback), 130 interrupted. ``STABLEMTL_DEBUG=1`` shows the traceback as well.
@@ -28,7 +29,9 @@ COMMANDS = {
     "predict": ("stablemtl.commands.predict", "seven maps from an image or two frames"),
     "train": ("stablemtl.commands.train", "train a model on partly labelled datasets"),
     "evaluate": ("stablemtl.commands.evaluate", "score a model on the benchmarks"),
+    "data": ("stablemtl.commands.data", "check, describe, show and prepare datasets"),
     "synth": ("stablemtl.commands.synth", "render labelled scenes in the official layouts"),
+    "convert": ("stablemtl.commands.convert", "published weights into one self-contained folder"),
     "demo": ("stablemtl.commands.demo", "predict on a stereo pair that comes with scikit-image"),
 }
 """Command name -> module, one line of help."""
@@ -77,12 +80,15 @@ def _run(program: str, module_name: str, arguments: list[str]) -> int:
 
     module = importlib.import_module(module_name)
     try:
-        config = tyro.cli(
-            _config_type(module),
-            prog=program,
-            description=inspect.cleandoc(module.__doc__ or ""),
-            args=arguments,
-        )
+        if hasattr(module, "parse"):
+            config = module.parse(program, arguments)
+        else:
+            config = tyro.cli(
+                _config_type(module),
+                prog=program,
+                description=inspect.cleandoc(module.__doc__ or ""),
+                args=arguments,
+            )
     except SystemExit as stop:  # tyro has printed its help or what is wrong with the arguments
         return stop.code if isinstance(stop.code, int) else 2
     return int(module.run(config))

@@ -110,9 +110,10 @@ def test_image_errors(tmp_path):
         formats.write_png16(tmp_path / "b.png", image)
     with pytest.raises(ValueError, match=r"must be \(H, W\) or \(H, W, 3\), got \(2, 3, 2\)"):
         formats.write_png16(tmp_path / "b.png", np.zeros((2, 3, 2), np.uint16))
-    (tmp_path / "c.png").write_bytes(b"not an image")
-    with pytest.raises(ValueError, match="not an image that can be decoded"):
-        formats.read_rgb(tmp_path / "c.png")
+    for content in (b"not an image", b""):
+        (tmp_path / "c.png").write_bytes(content)
+        with pytest.raises(ValueError, match="not an image that can be decoded"):
+            formats.read_rgb(tmp_path / "c.png")
     with pytest.raises(FileNotFoundError, match=r"no file .*d\.png"):
         formats.read_rgb(tmp_path / "d.png")
 
@@ -180,3 +181,37 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         formats.write_hdf5(tmp_path / "a.hdf5", np.array([object()]))
     assert formats.read_hdf5(tmp_path / "a.hdf5").tolist() == [1.0, 1.0]
     assert [path.name for path in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+@pytest.mark.parametrize("shape", [(), (2, 5), (2, 5, 3)])
+def test_npy(tmp_path, shape):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    formats.write_npy(tmp_path / "new" / "a.npy", array)
+    read = formats.read_npy(tmp_path / "new" / "a.npy")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, array)
+    np.testing.assert_array_equal(np.load(tmp_path / "new" / "a.npy"), array)
+
+
+def test_npy_errors(tmp_path):
+    path = tmp_path / "a.npy"
+    formats.write_npy(path, np.arange(60.0).reshape(5, 4, 3))
+    data = path.read_bytes()
+    header = data.replace(b"'shape'", b"'shape(")  # an open bracket in the dictionary
+    for content in (b"", b"something else", data[:40], data[:-8], header):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.npy is not a readable \.npy file"):
+            formats.read_npy(path)
+    np.save(path, np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"not a readable \.npy file: Object arrays"):
+        formats.read_npy(path)
+    with pytest.raises(FileNotFoundError, match=r"no file .*b\.npy"):
+        formats.read_npy(tmp_path / "b.npy")
+    with pytest.raises(ValueError, match="Object arrays"):
+        formats.write_npy(tmp_path / "b.npy", np.array([{}]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_text(tmp_path):
+    formats.write_text(tmp_path / "new" / "a.txt", "eins\nzwölf\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "eins\nzwölf\n".encode()

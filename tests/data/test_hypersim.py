@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stablemtl.data import EmptySplitError, Hypersim
+from stablemtl.data.formats import write_hdf5
 from stablemtl.data.hypersim import tone_map_scale
 
 # Y of the flat colour is 0.3 * 0.25 + 0.59 * 0.5 + 0.11 * 0.75 = 0.4525, at every valid pixel.
@@ -175,3 +176,32 @@ def test_missing_files_are_named(fakes, tmp_path):
     (root / "metadata_images_split_scene_v1.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no metadata_images_split_scene_v1\.csv in"):
         Hypersim(root)
+
+
+def test_list_of_frames_with_complete_depth(fakes, tmp_path):
+    root = fakes.write_hypersim(tmp_path / "hypersim")
+    path = root / "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0001.depth_meters.hdf5"
+    write_hdf5(path, np.full(fakes.HYPERSIM_SIZE, 2.0, np.float32))  # frame 0 keeps its NaN
+    dataset = Hypersim(root)
+    assert list(dataset.indices("depth")) == [0, 1]
+    seen: list[int] = []
+    assert dataset.list_complete_frames(workers=2, on_progress=seen.append) == 1
+    assert seen == [1, 2]
+    for found in (dataset, Hypersim(root)):
+        assert {task: list(found.indices(task)) for task in found.tasks} == {
+            "albedo": [1],
+            "shading": [1],
+            "depth": [1],
+            "normal": [0, 1],
+        }
+    assert list(Hypersim(root, "val").indices("depth")) == [0]  # another split, without a list
+    listed = root / "frames_with_complete_depth_train.txt"
+    assert listed.read_text() == "# 1 of 2 frames have no NaN in depth_meters\nai_001_001 cam_00 1\n"
+    listed.write_text("ai_001_001 cam_00\n")
+    with pytest.raises(ValueError, match="a line must be 'scene camera frame', got 'ai_001_001 cam_00'"):
+        Hypersim(root)
+    listed.unlink()
+    path.write_bytes(b"no hdf5")
+    with pytest.raises((OSError, ValueError), match=r"frame\.0001\.depth_meters"):
+        Hypersim(root).list_complete_frames()
+    assert not listed.exists()

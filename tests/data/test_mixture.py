@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from stablemtl.data import STABLEMTL_PAIRS, Entry, Mixture, Sample, collate, mixture_entries
+from stablemtl.data import STABLEMTL_PAIRS, Entry, Mixture, Sample, SampleError, collate, mixture_entries
 
 ORDER = ("albedo", "shading", "depth", "normal", "semantic", "optical_flow", "scene_flow")
 
@@ -116,6 +116,50 @@ def test_task_weights_draw_tasks():
     assert len({mixture.task_at(step) for step in range(7)}) < 7  # no round robin
 
 
+def test_weights_can_change_along_the_way():
+    mixture = make(reweight_every=100)
+    before = [mixture.task_at(step) for step in range(1000)]
+    assert set(Counter(before)) == set(ORDER)  # all have weight 1
+    mixture.draw(900)  # draws beyond the change are made, and must be forgotten
+    mixture.reweight(500, {"depth": 1e9})
+    after = [mixture.task_at(step) for step in range(1000)]
+    assert after[:500] == before[:500]
+    assert set(after[500:]) == {"depth"}
+    stream = [i for step in range(500, 600) for i in mixture.draw(step).indices]
+    assert len(set(stream)) == 50  # the datasets' own streams go on
+    again = make(reweight_every=100)
+    again.reweight(500, {"depth": 1e9})
+    assert [again.draw(step).indices for step in range(480, 520)] == [
+        mixture.draw(step).indices for step in range(480, 520)
+    ]
+    mixture.reweight(300, {"albedo": 1e9})  # going back: what was said for later is forgotten
+    assert {mixture.task_at(step) for step in range(300, 1000)} == {"albedo"}
+    with pytest.raises(ValueError, match="position must be a multiple of 100, got 450"):
+        mixture.reweight(450, {})
+    with pytest.raises(ValueError, match="weights names colour, not in the mixture"):
+        mixture.reweight(500, {"colour": 1.0})
+    with pytest.raises(ValueError, match=r"weights\['depth'\] must be positive, got 0.0"):
+        mixture.reweight(500, {"depth": 0.0})
+    with pytest.raises(ValueError, match="reweight needs a mixture made with reweight_every"):
+        make().reweight(0, {})
+
+
+def test_without_isolation_micro_batches_take_turns():
+    mixture = make(accumulation=3, isolated=False, world_size=2)
+    tasks = [mixture.task_at(step, micro) for step in range(5) for micro in range(3)]
+    assert tasks == [ORDER[turn % 7] for turn in range(15)]
+    for step in range(4):
+        for micro in range(3):
+            draws = [mixture.draw(step, micro, rank) for rank in range(2)]
+            assert {draw.entry.task for draw in draws} == {mixture.task_at(step, micro)}
+            assert len({draw.entry for draw in draws}) == 1
+            assert not set(draws[0].indices) & set(draws[1].indices)
+    dataset = Numbers("some", ("depth",), 12)
+    alone = Mixture([(dataset, "depth", 1.0)], batch_size=2, accumulation=3, isolated=False)
+    stream = [i for draw in drawn(alone, range(2)) for i in draw.indices]
+    assert sorted(stream) == list(range(12))  # no gap, no overlap
+
+
 def test_any_step_can_be_replayed():
     steps = range(4090, 4110)  # across two blocks of draws, and many epochs
     arguments = {"accumulation": 2, "world_size": 2, "task_weights": {"depth": 2.0}}
@@ -148,12 +192,39 @@ def test_every_epoch_has_every_frame_once_in_a_new_order(task, expected):
 
 
 def test_spreading_over_ranks_does_not_change_a_step():
-    def steps(mixture):
-        return [sorted(d.indices for d in drawn(mixture, range(step, step + 1))) for step in range(30)]
+    def steps(**split):
+        mixture = make(task_weights={"depth": 3.0}, **split)
+        groups = [drawn(mixture, range(step, step + 1)) for step in range(60)]
+        assert all(len({draw.entry for draw in group}) == 1 for group in groups)
+        return [(group[0].entry[:2], [i for draw in group for i in draw.indices]) for group in groups]
 
-    assert (
-        steps(make(accumulation=4)) == steps(make(world_size=4)) == steps(make(accumulation=2, world_size=2))
-    )
+    def names(groups):
+        return [(dataset.name, task, indices) for (dataset, task), indices in groups]
+
+    whole = names(steps(batch_size=8))
+    assert whole == names(steps(batch_size=2, accumulation=4))
+    assert whole == names(steps(batch_size=2, world_size=4))
+    assert whole == names(steps(batch_size=2, accumulation=2, world_size=2))
+    assert len({name for name, task, _ in whole if task == "optical_flow"}) == 2
+
+
+def test_spreading_over_ranks_does_not_change_augmentation():
+    def noise(sample, generator):
+        return Sample(**{**sample.__dict__, "image": torch.rand(3, 2, 3, generator=generator)})
+
+    def images(**split):
+        mixture = make(transform=noise, **split)
+        return [
+            sample.image
+            for step in range(3)
+            for micro in range(mixture.accumulation)
+            for rank in range(mixture.world_size)
+            for sample in mixture.batch(step, micro, rank)
+        ]
+
+    expected = images(batch_size=8)
+    for split in ({"batch_size": 4, "world_size": 2}, {"batch_size": 2, "accumulation": 2, "world_size": 2}):
+        assert all(torch.equal(a, b) for a, b in zip(expected, images(**split), strict=True))
 
 
 def test_a_subset_keeps_weights_and_order():
@@ -201,6 +272,7 @@ def test_transform_has_a_generator_of_its_own():
             "task_weights names albedo, not in the mixture",
         ),
         ([("depth", 1.0)], {"task_weights": {"depth": -1.0}}, r"task_weights\['depth'\] must be positive"),
+        ([("depth", 1.0)], {"on_error": "ignore"}, "on_error must be 'raise' or 'skip', got 'ignore'"),
     ],
 )
 def test_errors_when_made(entries, changes, match):
@@ -219,6 +291,43 @@ def test_errors_when_used():
         mixture.batch(0, 2, 0)
     with pytest.raises(ValueError, match="rank must be at least 0 and below 3, got 3"):
         mixture.batch(0, 0, 3)
+
+
+class Damaged(Numbers):
+    """Some frames cannot be read."""
+
+    def __init__(self, *arguments, damaged: set[int]) -> None:
+        super().__init__(*arguments)
+        self.damaged = damaged
+
+    def load(self, index: int, task: str) -> Sample:
+        if index in self.damaged:
+            raise ValueError(f"frame_{index}.png is truncated")
+        return super().load(index, task)
+
+
+def test_a_damaged_sample_stops_with_its_place():
+    mixture = Mixture([(Damaged("some", ("depth",), 6, damaged={4}), "depth", 1.0)], batch_size=6)
+    with pytest.raises(SampleError, match=r"^some depth, sample 4: frame_4.png is truncated$"):
+        mixture.batch(0)
+    assert mixture.skipped == {}
+
+
+def test_a_damaged_sample_is_skipped_counted_and_replaced(caplog):
+    dataset = Damaged("some", ("depth",), 6, damaged={3, 4})
+    mixture = Mixture([(dataset, "depth", 1.0)], batch_size=6, on_error="skip")
+    keys = sorted(sample.key for sample in mixture.batch(0))
+    assert keys == ["0", "1", "2", "5", "5", "5"]
+    assert mixture.skipped == {
+        ("some", "depth", 3): "some depth, sample 3: frame_3.png is truncated",
+        ("some", "depth", 4): "some depth, sample 4: frame_4.png is truncated",
+    }
+    assert caplog.text.count("is truncated") == 2
+    mixture.batch(1)
+    assert caplog.text.count("is truncated") == 2  # told once
+    dataset.damaged = set(range(6))
+    with pytest.raises(SampleError, match="some depth: none of its 6 samples can be read"):
+        mixture.batch(2)
 
 
 def test_entries_of_the_datasets_that_are_there():

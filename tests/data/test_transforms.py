@@ -13,6 +13,7 @@ from stablemtl.data import (
     RandomCrop,
     Resize,
     Sample,
+    VerticalFlip,
     published_augmentation,
 )
 from stablemtl.data import transforms as T
@@ -49,17 +50,23 @@ def same(a: Sample, b: Sample) -> bool:
     return all(x.shape == y.shape and bool((x == y).all()) for x, y in pairs)
 
 
+@pytest.mark.parametrize(
+    ("kind", "method", "axis"), [(HorizontalFlip, "hflip", -1), (VerticalFlip, "vflip", -2)]
+)
 @pytest.mark.parametrize("task", list(TASKS))
-def test_flip_mirrors_everything_and_asks_the_task(task):
+def test_flip_mirrors_everything_and_asks_the_task(task, kind, method, axis):
     sample = make_sample(task)
-    flip = HorizontalFlip(probability=1.0)
+    flip = kind(probability=1.0)
     flipped = flip(sample, TASKS[task], generator())
-    assert torch.equal(flipped.image, sample.image.flip(-1))
-    assert torch.equal(flipped.valid, sample.valid.flip(-1))
-    assert torch.equal(flipped.target, TASKS[task].hflip(sample.target))
+    assert torch.equal(flipped.image, sample.image.flip(axis))
+    assert torch.equal(flipped.valid, sample.valid.flip(axis))
+    assert torch.equal(flipped.target, getattr(TASKS[task], method)(sample.target))
     if sample.image_next is not None:
-        assert torch.equal(flipped.image_next, sample.image_next.flip(-1))
+        assert torch.equal(flipped.image_next, sample.image_next.flip(axis))
     assert same(flip(flipped, TASKS[task], generator()), sample)
+    assert kind(probability=0.0)(sample, TASKS[task], generator()) is sample
+    with pytest.raises(ValueError, match=r"probability must lie in \[0, 1\], got 2"):
+        kind(probability=2.0)
 
 
 def test_flip_negates_u_only():

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stablemtl.synth.render import Frame, Motion, motion, render
+from stablemtl.synth.frames import Frame, Motion, motion
+from stablemtl.synth.render import render
 from stablemtl.synth.scenes import Scene
 from stablemtl.synth.textures import Textures
-from stablemtl.synth.worlds import room, street, things
+from stablemtl.synth.worlds import garden, hall, held_out_pattern, room, street, things, town
 
 SIZE = (24, 32)
 
@@ -45,11 +46,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rendered() -> Callable[[str], Rendered]:
     """``rendered("things")``: a scene of that world, rendered once."""
     made: dict[str, Rendered] = {}
-    worlds = {"things": things, "rooms": room, "streets": street}
+    training = {"things": things, "rooms": room, "streets": street}
+    held_out = {"town": town, "hall": hall, "garden": garden}
 
     def get(world: str) -> Rendered:
         if world not in made:
-            scene = worlds[world](np.random.default_rng(5), Textures())
+            textures = Textures(patterns=held_out_pattern if world in held_out else None)
+            scene = {**training, **held_out}[world](np.random.default_rng(5), textures)
             frames = render(scene, SIZE, samples=2, seed=1)
             moves = [] if world == "rooms" else [motion(scene, frames, i) for i in range(len(frames) - 1)]
             made[world] = Rendered(scene, frames, moves)

@@ -21,7 +21,16 @@ TINY = ("--size", "24", "32", "--samples", "2")
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["synth", "--help"]) == 0
     shown = capsys.readouterr().out
-    for word in ("--out", "--worlds", "--textures", "--size", "--seed", "Virtual KITTI 2"):
+    for word in (
+        "--out",
+        "--worlds",
+        "--bench",
+        "--textures",
+        "--size",
+        "--seed",
+        "Virtual KITTI 2",
+        "DIODE",
+    ):
         assert word in shown
 
 
@@ -32,6 +41,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--size", "8", "8"], "size must be at least 16 x 16 px"),
         (["--worlds", "rooms", "rooms"], "worlds must be some of"),
         (["--textures", "missing"], "textures: no folder missing"),
+        (["--bench", "--split", "test"], "leave worlds and split out"),
     ],
 )
 def test_wrong_options_give_one_line_and_no_files(
@@ -53,6 +63,16 @@ def test_unknown_world(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["synth", "--out", "data", "--worlds", "cities"]) == 2
     captured = capsys.readouterr()
     assert "cities" in captured.out + captured.err
+
+
+def test_another_recipe_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["synth", "--out", str(tmp_path), "--worlds", "cutouts", "--count", "1", "--size", "24", "32"]
+    (tmp_path / "synth-train-cutouts.json").write_text('{"seed": 3}')
+    assert cli.main(command) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    assert "seed 3 there, 0 now" in captured.err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")

@@ -36,10 +36,11 @@ def test_noise_goes_and_texture_stays(wall: tuple[np.ndarray, ...]) -> None:
     assert left.mean() == pytest.approx(1, abs=0.15)
 
 
-def test_an_outlier_is_clamped(wall: tuple[np.ndarray, ...]) -> None:
+@pytest.mark.parametrize("factor", [100, 0])
+def test_an_outlier_is_clamped(wall: tuple[np.ndarray, ...], factor: float) -> None:
     albedo, normal, depth = wall
     colour = albedo.copy()
-    colour[5, 7] *= 100
+    colour[5, 7] *= factor
     np.testing.assert_allclose(smooth_irradiance(colour, albedo, normal, depth), albedo, rtol=1e-4)
 
 

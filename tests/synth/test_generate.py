@@ -15,8 +15,10 @@ import pytest
 
 from stablemtl.data import open_datasets
 from stablemtl.synth import generate as generating
-from stablemtl.synth import layouts
-from stablemtl.synth.generate import WORLDS, Progress, SynthConfig, World, generate, make, split_name
+from stablemtl.synth import pool
+from stablemtl.synth.config import TRAINING_WORLDS, SynthConfig, World
+from stablemtl.synth.generate import Progress, generate, make
+from stablemtl.synth.layouts import rendered as layouts
 
 TINY: dict[str, Any] = {"size": (24, 32), "samples": 2, "processes": 1}
 
@@ -41,7 +43,7 @@ class InThisProcess:
 
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generating, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", InThisProcess)
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -55,9 +57,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One scene of every world, for training and held out, made in this process."""
     root = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generating, "ProcessPoolExecutor", InThisProcess)
+        patch.setattr(pool, "ProcessPoolExecutor", InThisProcess)
         for split in ("train", "test"):
-            list(generate(SynthConfig(out=root, worlds=WORLDS, count=1, split=split, **TINY)))
+            list(generate(SynthConfig(out=root, worlds=TRAINING_WORLDS, count=1, split=split, **TINY)))
     return root
 
 
@@ -70,12 +72,12 @@ def test_same_files_from_any_number_of_processes(made: Path, tmp_path: Path) -> 
     }
     ours, theirs = digests(tmp_path), digests(made)
     lists = {name for name in ours if name.endswith((".json", ".csv", "train_val.txt"))}
-    assert len(lists) == 3
-    assert len(ours) == 3 + 6 + 3 * 7 + 1 + 3  # lists, things, rooms with their cameras, cut-outs
+    assert len(lists) == 5
+    assert len(ours) == 5 + 6 + 3 * 7 + 1 + 3  # lists, things, rooms with their cameras, cut-outs
     assert all(ours[name] == theirs[name] for name in set(ours) - lists)
-    recipe = json.loads((tmp_path / "synth-train-things-rooms-cutouts.json").read_text())
-    assert (recipe["samples"], recipe["size"], recipe["seed"]) == (2, [24, 32], 0)
-    assert recipe["out"] is recipe["processes"] is recipe["textures"] is None
+    for world in worlds:
+        recipe = json.loads((tmp_path / f"synth-train-{world}.json").read_text())
+        assert (recipe["world"], recipe["size"], recipe["seed"], recipe["scenes"]) == (world, [24, 32], 0, 1)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -113,8 +115,6 @@ def test_other_seeds_and_pictures_give_other_scenes(pictures: Path, tmp_path: Pa
     flows = [files["data/00001_flow.flo"] for files in found[1:]]
     assert len(set(flows)) == 4
     assert found[0]["data/00001_flow.flo"] != found[0]["data/00002_flow.flo"]
-    recipe = json.loads((tmp_path / "3" / "synth-train-cutouts.json").read_text())
-    assert recipe["textures"] == pictures.name  # no machine path
 
 
 @pytest.mark.usefixtures("no_processes")
@@ -124,7 +124,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     first = next(run)
     run.close()  # as Ctrl-C does
     assert (first.unit, first.resumed) == (0, False)
-    assert not (tmp_path / "synth-train-things-cutouts.json").exists()
+    begun = json.loads((tmp_path / "synth-train-cutouts.json").read_text())
+    assert begun["scenes"] < 2
     assert len(open_datasets(tmp_path)["flyingthings3d"]) >= 1  # what is there can be read
     progress = list(generate(config))
     assert progress[0] == Progress(world="things", unit=0, resumed=True)
@@ -132,7 +133,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     before = digests(tmp_path)
 
     calls = []
-    monkeypatch.setattr(generating, "make", lambda *task: (calls.append(task[1:]), make(*task)))
+    monkeypatch.setattr(generating, "make", lambda config, task: (calls.append(task), make(config, task)))
     assert all(one.resumed for one in generate(config))
     assert calls == []
     layouts.things_mark(tmp_path, "train", 1).unlink()
@@ -143,14 +144,27 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert digests(tmp_path) == before
     more = SynthConfig(out=tmp_path, worlds=("cutouts",), count=4, **TINY)
     assert [one.resumed for one in generate(more)] == [True, True, False, False]
+    assert json.loads((tmp_path / "synth-train-cutouts.json").read_text())["scenes"] == 4
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
+    config = SynthConfig(out=tmp_path, worlds=("cutouts",), count=1, **TINY)
+    list(generate(config))
+    before = digests(tmp_path)
+    with pytest.raises(ValueError, match="seed 0 there, 5 now"):
+        generate(SynthConfig(out=tmp_path, worlds=("things", "cutouts"), count=2, seed=5, **TINY))  # at once
+    assert digests(tmp_path) == before
+    others = SynthConfig(out=tmp_path, worlds=("cutouts",), count=1, split="test", seed=5, **TINY)
+    assert [one.resumed for one in generate(others)] == [False]  # the parts have recipes of their own
 
 
 @pytest.mark.usefixtures("no_processes")
 def test_a_scene_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_at_two(config: SynthConfig, world: str, unit: int) -> None:
-        if unit == 2:
+    def fail_at_two(config: SynthConfig, task: tuple[str, int]) -> None:
+        if task[1] == 2:
             raise OSError("disk full")
-        make(config, "cutouts", unit)
+        make(config, task)
 
     monkeypatch.setattr(generating, "make", fail_at_two)
     config = SynthConfig(out=tmp_path, worlds=("cutouts",), count=3, **TINY)
@@ -159,41 +173,14 @@ def test_a_scene_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         list(generate(config))
     monkeypatch.undo()
-    monkeypatch.setattr(generating, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", InThisProcess)
     assert [one.resumed for one in generate(config)] == [True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"count": 0}, "count must be at least 1, got 0"),
-        ({"size": (8, 64)}, "size must be at least 16 x 16 px, got 8 x 64"),
-        ({"samples": 0}, "samples must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"processes": 0}, "processes must be at least 1, got 0"),
-        ({"split": "val"}, "unknown split 'val'; choose from train, test"),
-        ({"worlds": ("cities", "rooms")}, "worlds must be some of things, .*, each once, got cities, rooms"),
-        ({"worlds": ("rooms", "rooms")}, "each once, got rooms, rooms"),
-        ({"worlds": ()}, "got none"),
-        ({"worlds": ("rooms",), "count": 4001}, "at most 4000 for the train part of rooms, got 4001"),
-        ({"worlds": ("rooms",), "count": 3001, "split": "test"}, "at most 3000 for the test part of rooms"),
-        ({"worlds": ("cutouts",), "count": 40001}, "at most 40000 for the train part of cutouts"),
-        (
-            {"worlds": ("cutouts",), "count": 60000, "split": "test"},
-            "at most 59999 for the val part of cutouts",
-        ),
-    ],
-)
-def test_wrong_config(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SynthConfig(out=Path("data"), **options)
 
 
 def test_the_largest_counts_have_names_of_their_own() -> None:
     last = layouts.room_folder(Path(), "train", 3999).name
     assert (last, layouts.room_folder(Path(), "test", 2999).name) == ("ai_499_010", "ai_999_010")
     assert layouts.cutouts_mark(Path(), "val", 59998).name == "99999_flow.flo"
-    assert [split_name(world, "test") for world in WORLDS] == ["val", "test", "test", "val"]
 
 
 def test_textures_are_looked_at_before_any_work(tmp_path: Path) -> None:
@@ -218,6 +205,50 @@ def test_rendered_scenes_follow_the_seed(tmp_path: Path) -> None:
     flows = []
     for seed in (0, 1):
         config = SynthConfig(out=tmp_path / str(seed), worlds=("things",), seed=seed, **TINY)
-        make(config, "things", 0)
+        make(config, ("things", 0))
         flows.append(np.fromfile(layouts.things_mark(config.out, "train", 0), np.float32))
     assert (flows[0] != flows[1]).any()
+
+
+# MiniBench -----------------------------------------------------------------------------------------------
+
+BENCHMARKS = {"cityscapes": 2, "kitti_depth": 2, "kitti_flow": 2, "diode": 2, "midintrinsics": 10}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scenes of every held-out world, made in this process."""
+    root = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "ProcessPoolExecutor", InThisProcess)
+        list(generate(SynthConfig(out=root, bench=True, count=2, **TINY)))
+    return root
+
+
+def test_benchmarks_are_read_by_their_datasets(bench: Path) -> None:
+    datasets = open_datasets(bench, "test")
+    assert {name: len(dataset) for name, dataset in datasets.items()} == BENCHMARKS
+    for dataset in datasets.values():
+        for task in dataset.tasks:
+            for index in dataset.indices(task):
+                sample = dataset.load(index, task)
+                assert sample.image.shape == (3, 24, 32)
+                assert (sample.image_next is not None) == ("flow" in task)
+                assert sample.valid.any()
+                assert sample.target.isfinite().all()
+
+
+def test_benchmarks_are_reproducible_and_resumed(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", InThisProcess)
+    config = SynthConfig(out=tmp_path, bench=True, count=1, **TINY)
+    assert [one.world for one in generate(config)] == ["town", "places", "still_lifes"]
+    ours, theirs = digests(tmp_path), digests(bench)
+    lists = {name for name in ours if name.endswith((".json", "with_gt.txt"))}
+    assert len(lists) == 4
+    assert all(ours[name] == theirs[name] for name in set(ours) - lists)
+    assert all(one.resumed for one in generate(config))
+    assert digests(tmp_path) == ours
+    recipe = json.loads((bench / "synth-bench-town.json").read_text())
+    assert (recipe["part"], recipe["minibench"], recipe["scenes"]) == ("bench", None, 2)  # a tiny size

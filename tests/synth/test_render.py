@@ -13,7 +13,8 @@ import torch
 from torch.nn.functional import grid_sample
 
 from stablemtl.synth import render as rendering
-from stablemtl.synth.render import Frame, Motion, linear, look, motion, render, require_mitsuba
+from stablemtl.synth.frames import Frame, Motion, motion
+from stablemtl.synth.render import linear, look, paint, render, require_mitsuba
 from stablemtl.synth.scenes import (
     Light,
     Scene,
@@ -298,6 +299,20 @@ def test_colour_follows_the_seed_alone() -> None:
     assert (first != other).any()
 
 
+def test_painting_adds_colour_to_the_labels() -> None:
+    """The same as a rendering from scratch; other lights leave the labels as they are."""
+    sky = np.ones((4, 8, 3), np.float32)
+    scene = scene_of(square(PLANE), cameras=(CAMERA,), sky=sky)
+    seen = look(scene, 0, SIZE)
+    assert not seen.colour.any()
+    painted = paint(scene, 0, seen, samples=4, seed=64 * 5)
+    np.testing.assert_array_equal(painted.colour, render(scene, SIZE, samples=4, seed=5)[0].colour)
+    for name in ("albedo", "position", "normal", "index"):
+        assert getattr(painted, name) is getattr(seen, name)
+    brighter = paint(replace(scene, sky=2 * sky), 0, seen, samples=4, seed=64 * 5)
+    np.testing.assert_allclose(brighter.colour, 2 * painted.colour, rtol=0.02)  # the filter is not linear
+
+
 def test_linear_is_the_standard_curve() -> None:
     values = linear(np.array([0, 10, 128, 255], np.uint8))
     assert values.tolist() == pytest.approx([0, 10 / 255 / 12.92, 0.215861, 1], rel=1e-5)
@@ -310,7 +325,7 @@ def test_mitsuba_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_labels_of_every_world_agree_with_each_other(rendered: Callable[[str], Any]) -> None:
-    for world in ("things", "rooms", "streets"):
+    for world in ("things", "rooms", "streets", "town", "hall", "garden"):
         scene, frames, motions = rendered(world)
         for frame in frames:
             assert frame.index.max() < len(scene.objects)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stablemtl.synth.scenes import (
+    Scene,
     SceneObject,
     gradient_sky,
     intrinsics,
@@ -51,6 +52,12 @@ def test_pose_of_static_and_moving_objects() -> None:
     static = SceneObject(mesh=box(), poses=(first,), texture=texture)
     assert moving.pose(1) is second
     assert static.pose(1) is first
+
+
+def test_the_sky_is_the_last_label() -> None:
+    item = SceneObject(mesh=box(), poses=(np.eye(4),), texture=np.zeros((1, 1, 3), np.uint8), label="Road")
+    scene = Scene(objects=(item,), cameras=(), focal_ratio=1.0)
+    assert np.array(scene.labels)[[0, -1]].tolist() == ["Road", "Sky"]
 
 
 @pytest.mark.parametrize("clouds", [None, 0.0, 1.2])

@@ -19,6 +19,17 @@ from stablemtl.synth.shapes import (
     sphere,
     torus,
 )
+from stablemtl.synth.worlds.held_out_shapes import (
+    capsule,
+    gable,
+    held_out_shape,
+    polygon,
+    profile_body,
+    rounded_box,
+    star,
+    tapered,
+    vase,
+)
 
 PENTAGON = np.stack([np.cos(np.arange(5) * 0.4 * np.pi), np.sin(np.arange(5) * 0.4 * np.pi)], 1)
 SOLIDS = {
@@ -30,6 +41,15 @@ SOLIDS = {
     "prism": prism(PENTAGON),
     "blob": blob(np.random.default_rng(0)),
     **{f"random {seed}": random_shape(np.random.default_rng(seed)) for seed in range(20)},
+    "vase": vase(np.random.default_rng(0)),
+    "capsule": capsule(),
+    "peanut": capsule(0.5),
+    "rounded box": rounded_box(8.0),
+    "star": star(5, 0.5),
+    "frustum": tapered(prism(polygon(4)), 0.5),
+    "gable": gable(),
+    "profile": profile_body(np.array([[-1, -1], [1, -1], [-1, 0.5]])),
+    **{f"held out {seed}": held_out_shape(np.random.default_rng(seed)) for seed in range(12)},
 }
 VOLUMES = {
     "box": 8.0,
@@ -38,6 +58,10 @@ VOLUMES = {
     "cone": 2 / 3 * np.pi,
     "torus": 2 * np.pi**2 * 0.7 * 0.3**2,
     "prism": 2 * 2.5 * np.sin(0.4 * np.pi),
+    "star": 2 * 5 * 0.5 * np.sin(0.2 * np.pi),
+    "frustum": 2 / 3 * (2 + 0.5 + 1),  # base 2, top 0.5, their geometric mean 1, height 2
+    "gable": 4.0,
+    "profile": 3.0,
 }
 
 
@@ -108,6 +132,31 @@ def test_join_and_moved() -> None:
     assert volume(both) == pytest.approx(8 * 2 * 3 * 4)
     assert both.vertices[4:].min(0).tolist() == pytest.approx([-1, -3, -5])
     assert both.vertices[4:].max(0).tolist() == pytest.approx([3, 3, 3])
+
+
+def test_shapes_for_standing_have_a_flat_base() -> None:
+    for seed in range(12):
+        height = SOLIDS[f"held out {seed}"].vertices[:, 2]
+        assert height.min() == pytest.approx(-1)
+        assert (height < -1 + 1e-9).sum() >= 6
+
+
+def test_side_views_stand_upright() -> None:
+    """The roof's ridge and the body's corner are where the outline says."""
+    ridge = gable().vertices[gable().vertices[:, 2] > 0.9]
+    np.testing.assert_allclose(ridge[:, 1], 0, atol=1e-12)
+    assert sorted(set(ridge[:, 0].round(6))) == [-1, 1]
+    body = SOLIDS["profile"].vertices
+    high = body[body[:, 2] > 0.4]
+    assert set(high[:, 0].round(6)) == {-1.0}
+    assert sorted(set(high[:, 1].round(6))) == [-1, 1]
+
+
+def test_a_round_box_is_between_ball_and_cube() -> None:
+    volumes = [volume(rounded_box(power)) for power in (2.0, 4.0, 12.0)]
+    assert volumes == sorted(volumes)
+    assert volumes[0] == pytest.approx(4 / 3 * np.pi, rel=0.03)
+    assert volumes[-1] > 7
 
 
 def test_random_shapes_follow_the_generator() -> None:

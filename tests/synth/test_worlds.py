@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stablemtl.data.vkitti import CLASS_COLOURS
+from stablemtl.synth.render import look
 from stablemtl.synth.scenes import Scene
 from stablemtl.synth.textures import Textures
 from stablemtl.synth.worlds import cutouts, room, street, things
@@ -86,6 +87,22 @@ def test_cameras_stand_in_the_room() -> None:
         for camera in scene.cameras:
             assert (camera[:3, 3] > corners.min(0)).all()
             assert (camera[:3, 3] < corners.max(0)).all()
+
+
+def test_lamps_of_a_room_are_among_its_objects() -> None:
+    seen = 0
+    for seed in range(8):
+        scene = make("rooms", seed)
+        glowing = [number for number, item in enumerate(scene.objects) if item.emission > 0]
+        assert glowing
+        for number in glowing:  # away from where the cameras stand
+            lamp = scene.objects[number].poses[0][:3, 3]
+            assert min(np.linalg.norm(lamp - camera[:3, 3]) for camera in scene.cameras) > 0.25
+        for instant in range(INSTANTS["rooms"]):
+            frame = look(scene, instant, (24, 32))
+            here = np.isin(frame.index, glowing)
+            seen += bool(here.any())
+    assert seen >= 3
 
 
 def test_variations_of_a_street() -> None:

@@ -1,8 +1,8 @@
-"""File formats of the public datasets: ``.flo``, PFM, 8- and 16-bit images, KITTI maps and HDF5.
+"""File formats of the public datasets: ``.flo``, PFM, 8- and 16-bit images, KITTI maps, ``.npy`` and HDF5.
 
-Every reader has its writer beside it. Arrays are (H, W) or (H, W, C), colours are in RGB order. Writers
-create missing folders, and write beside the target and rename, so that an interrupted run leaves no
-half-written file.
+OpenEXR is in ``exr.py``. Every reader has its writer beside it. Arrays are (H, W) or (H, W, C), colours are
+in RGB order. Writers create missing folders, and write beside the target and rename, so that an interrupted
+run leaves no half-written file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import cv2
@@ -164,6 +165,37 @@ def write_kitti_map(path: PathLike, values: NDArray[np.floating], valid: NDArray
     write_png16(path, code.astype(np.uint16))
 
 
+def read_npy(path: PathLike) -> NDArray[Any]:
+    """The array of a NumPy ``.npy`` file; one that holds Python objects is refused.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another kind of file, one that is cut short, or Python objects.
+    """
+    _require(path)
+    with Path(path).open("rb") as file:
+        try:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        except (ValueError, TokenError, MemoryError) as error:  # the last two from a damaged header
+            raise ValueError(f"{path} is not a readable .npy file: {error}") from error
+    return array
+
+
+def write_npy(path: PathLike, array: NDArray[Any]) -> None:
+    """Write one array as a NumPy ``.npy`` file."""
+
+    def save(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+
+    write_beside(path, save)
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write a text file in UTF-8, line ends as they are."""
+    _write_bytes(path, text.encode())
+
+
 def read_hdf5(path: PathLike) -> NDArray[np.generic]:
     """The array named ``dataset`` of an HDF5 file (the layout of every Hypersim file)."""
     _require(path)
@@ -185,7 +217,28 @@ def write_hdf5(path: PathLike, array: NDArray[np.generic]) -> None:
             options = {"compression": "gzip", "compression_opts": 1} if array.ndim else {}
             file.create_dataset(HDF5_KEY, data=array, **options)
 
-    _write_beside(path, save)
+    write_beside(path, save)
+
+
+def write_beside(path: PathLike, save: Callable[[Path], object]) -> None:
+    """Write under another name in the same folder, then rename: readers see the old file or the new one.
+
+    Args:
+        path: of the file; missing folders are made.
+        save: called with the name to write to.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        save(beside)
+        beside.chmod(0o644)
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _suffix(path: PathLike) -> str:
@@ -203,7 +256,8 @@ def _read_bytes(path: PathLike) -> bytes:
 
 
 def _decode(path: PathLike, flag: int) -> NDArray[Any]:
-    image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), flag)
+    data = np.frombuffer(_read_bytes(path), np.uint8)
+    image: NDArray[Any] | None = cv2.imdecode(data, flag) if len(data) else None
     if image is None:
         raise ValueError(f"{path} is not an image that can be decoded, or it is damaged.")
     return image
@@ -223,20 +277,4 @@ def _encode(path: PathLike, image: UInt8 | UInt16, parameters: list[int]) -> Non
 
 
 def _write_bytes(path: PathLike, data: bytes) -> None:
-    _write_beside(path, lambda beside: beside.write_bytes(data))
-
-
-def _write_beside(path: PathLike, save: Callable[[Path], object]) -> None:
-    """Write under another name in the same folder, then rename: readers see the old file or the new one."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    beside = Path(name)
-    try:
-        save(beside)
-        beside.chmod(0o644)
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_beside(path, lambda beside: beside.write_bytes(data))

@@ -26,6 +26,10 @@ class EmptySplitError(FileNotFoundError):
     """The dataset is there, but holds no frame of the split that was asked for."""
 
 
+class SampleError(OSError):
+    """A sample cannot be read; the message names dataset, task, index and file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One frame, or two consecutive frames, with the label of one task.
@@ -73,7 +77,7 @@ class Dataset(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name, as in ``DATASETS``."""
+        """Short name, as in ``CATALOG``."""
         ...
 
     @property
@@ -92,6 +96,19 @@ class Dataset(Protocol):
     def load(self, index: int, task: str) -> Sample:
         """Read one frame and the label of one task, and nothing else."""
         ...
+
+
+def load_sample(dataset: Dataset, task: str, index: int) -> Sample:
+    """``dataset.load(index, task)``; what goes wrong with its files is told with the sample's place.
+
+    Raises:
+        SampleError: a file is missing or damaged.
+    """
+    try:
+        return dataset.load(index, task)
+    except (OSError, ValueError, EOFError, RuntimeError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise SampleError(f"{dataset.name} {task}, sample {index}: {text}") from error
 
 
 def check_split(dataset: str, split: str, choices: Sequence[str]) -> str:

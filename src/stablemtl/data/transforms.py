@@ -59,7 +59,7 @@ class Compose:
 
 @dataclass(frozen=True, kw_only=True)
 class HorizontalFlip:
-    """Mirrors frames, label and mask; the task says what becomes of x components."""
+    """Mirrors frames, label and mask left to right; the task says what becomes of x components."""
 
     probability: float = 0.5
     """How often, in [0, 1]."""
@@ -70,13 +70,33 @@ class HorizontalFlip:
     def __call__(self, sample: Sample, task: Task, generator: torch.Generator) -> Sample:
         if _uniform(generator) >= self.probability:
             return sample
-        return replace(
-            sample,
-            image=sample.image.flip(-1),
-            image_next=None if sample.image_next is None else sample.image_next.flip(-1),
-            target=task.hflip(sample.target),
-            valid=sample.valid.flip(-1),
-        )
+        return _flipped(sample, -1, task.hflip(sample.target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerticalFlip:
+    """Turns frames, label and mask upside down; the task says what becomes of y components."""
+
+    probability: float = 0.5
+    """How often, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        _check_range("probability", self.probability, 1.0)
+
+    def __call__(self, sample: Sample, task: Task, generator: torch.Generator) -> Sample:
+        if _uniform(generator) >= self.probability:
+            return sample
+        return _flipped(sample, -2, task.vflip(sample.target))
+
+
+def _flipped(sample: Sample, axis: int, target: Tensor) -> Sample:
+    return replace(
+        sample,
+        image=sample.image.flip(axis),
+        image_next=None if sample.image_next is None else sample.image_next.flip(axis),
+        target=target,
+        valid=sample.valid.flip(axis),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,12 +303,13 @@ def published_augmentation(dataset: str, task: str) -> tuple[Transform, ...]:
     """StableMTL's augmentation of a (dataset, task) pair, before the resize.
 
     Everything is mirrored with probability 1/2. Flow of Virtual KITTI 2 also gets colour jitter and a crop of
-    256x1024 of 375x1242 pixels, here as parts of any size; FlyingThings3D and FlyingChairs get colour jitter.
-    Left out: the vertical flip of FlyingThings3D's scene flow.
+    256x1024 of 375x1242 pixels, here as parts of any size; FlyingThings3D and FlyingChairs get colour jitter,
+    and scene flow of FlyingThings3D is turned upside down with probability 1/2.
     """
     if dataset in ("flyingthings3d", "flyingchairs"):
         jitter = ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.5 / math.pi)
-        return (jitter, HorizontalFlip())
+        upside_down = (VerticalFlip(),) if task == "scene_flow" else ()
+        return (jitter, HorizontalFlip(), *upside_down)
     if (dataset, task) == ("vkitti2", "optical_flow"):
         jitter = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.4 / math.pi)
         return (jitter, HorizontalFlip(), RandomCrop(fraction=(256 / 375, 1024 / 1242)))

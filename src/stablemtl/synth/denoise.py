@@ -14,7 +14,8 @@ def smooth_irradiance(colour: Map, albedo: Map, normal: Map, depth: Map, levels:
     """Denoised colour: light is smoothed along the surface it falls on, then multiplied by the albedo again.
 
     Edge-avoiding a-trous wavelets on irradiance = colour / albedo, guided by normals and depth. Before them,
-    each pixel is clamped to the second largest value of its 3x3 neighbourhood: single bright outliers go.
+    each pixel is clamped to the second smallest and second largest value of its 3x3 neighbourhood: single
+    outliers go.
 
     Source: Dammertz et al., HPG 2010, doi:10.2312/EGGH/HPG10/067-075, with a weight on normals, log depth and
     log brightness.
@@ -31,7 +32,7 @@ def smooth_irradiance(colour: Map, albedo: Map, normal: Map, depth: Map, levels:
     """
     reflecting = (albedo.min(-1, keepdims=True) >= 0.004) & (depth[..., None] > 0)
     light = np.where(reflecting, colour / np.maximum(albedo, 0.004), 0).astype(np.float32)
-    light = np.minimum(light, _second_largest(light))
+    light = _without_outliers(light)
     log_depth = np.log(np.maximum(depth, 1e-3))[..., None].astype(np.float32)
     guides = np.concatenate([normal, log_depth, reflecting], -1).astype(np.float32)
     spread = 0.3
@@ -62,6 +63,7 @@ def _shifted(array: NDArray[np.generic], step: tuple[int, int]) -> Map:
     return np.asarray(array[rows[:, None], cols], np.float32)
 
 
-def _second_largest(light: Map) -> Map:
+def _without_outliers(light: Map) -> Map:
     around = np.stack([_shifted(light, (dy, dx)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
-    return np.asarray(np.partition(around, -2, axis=0)[-2])
+    ordered = np.partition(around, (1, -2), axis=0)
+    return np.asarray(np.clip(light, ordered[1], ordered[-2]))

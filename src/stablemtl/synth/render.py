@@ -1,76 +1,27 @@
 """Rendering of a scene with Mitsuba 3: noisy colour, exact labels.
 
 Colour and albedo are averages over the pixel. Positions, normals and object numbers come from one ray
-through each pixel's centre, because averages are wrong at the borders of objects. Motion follows from the
-known poses.
+through each pixel's centre, because averages are wrong at the borders of objects.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stablemtl.synth.denoise import smooth_irradiance
+from stablemtl.synth.frames import Frame
 from stablemtl.synth.scenes import Array, Scene, SceneObject, intrinsics
 from stablemtl.synth.shapes import join, moved
 
 _BRIGHTEST = 1000.0  # linear radiance above this is clipped: lamps would overflow half floats
 _CODE = np.arange(256) / 255
 _LINEAR = np.where(_CODE <= 0.04045, _CODE / 12.92, ((_CODE + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_FAR_CLIP_M = 2e4
 _SUPERSAMPLING = 3  # rays per pixel and axis for the albedo; odd, so that one goes through the centre
-_FAR_M = 1e4  # distance given to the sky for its motion
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """One instant of a scene, seen by the camera. Arrays have the image's (H, W)."""
-
-    colour: NDArray[np.float32]
-    """Linear RGB radiance (H, W, 3)."""
-    albedo: NDArray[np.float32]
-    """Linear RGB reflectance in [0, 1] (H, W, 3), averaged over the pixel; 0 on the sky and on lamps."""
-    position: NDArray[np.float32]
-    """World position (H, W, 3) [m]; 0 on the sky."""
-    normal: NDArray[np.float32]
-    """World normal turned to the camera (H, W, 3); 0 on the sky."""
-    index: NDArray[np.int64]
-    """Object number in ``scene.objects``, -1 on the sky (H, W)."""
-    camera: Array
-    """Camera-to-world matrix (4, 4), OpenCV axes."""
-    intrinsics: Array
-    """Pinhole matrix (3, 3)."""
-
-    @property
-    def hit(self) -> NDArray[np.bool_]:
-        """True where a surface is seen (H, W)."""
-        return self.index >= 0
-
-    def in_camera(self, points: NDArray[Any]) -> Array:
-        """World points (H, W, 3) [m] in this camera's axes."""
-        return np.asarray((points - self.camera[:3, 3]) @ self.camera[:3, :3])
-
-    @property
-    def depth(self) -> NDArray[np.float32]:
-        """Planar depth (H, W) [m]; 0 on the sky."""
-        return np.where(self.hit, self.in_camera(self.position)[..., 2], 0).astype(np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Motion:
-    """What moves between an instant and a later one, on the pixels of the first."""
-
-    flow: NDArray[np.float32]
-    """Optical flow (H, W, 2), u right and v down [px]; the sky turns with the camera."""
-    scene_flow: NDArray[np.float32]
-    """P_j - P_i, each in its own camera's axes (H, W, 3) [m]; 0 on the sky."""
-    depth_next: NDArray[np.float32]
-    """Planar depth of the moved point in the later camera (H, W) [m]; 0 on the sky."""
-    occluded: NDArray[np.bool_]
-    """True where the point is hidden or outside in the later frame (H, W)."""
 
 
 def require_mitsuba(threads: int | None = None) -> Any:
@@ -106,27 +57,47 @@ def render(
     Raises:
         ImportError: Mitsuba is not installed.
     """
-    mi = require_mitsuba()
-    emitters = _emitters(mi, scene)
-    bsdfs = _bsdfs(mi, scene.objects) if colour else []
+    bsdfs = _bsdfs(require_mitsuba(), scene.objects) if colour else []
     frames = []
-    for instant, camera in enumerate(scene.cameras):
+    for instant in range(len(scene.cameras)):
         seen = look(scene, instant, size)
-        picture = np.zeros((*size, 3), np.float32)
         if colour:
-            shapes = {
-                f"object{i:04d}": _shape(mi, item, item.pose(instant), bsdf)
-                for i, (item, bsdf) in enumerate(zip(scene.objects, bsdfs, strict=True))
-            }
-            world = mi.load_dict({"type": "scene", **emitters, **shapes})
-            sensor = _sensor(
-                mi, camera, scene.focal_ratio, size, {"type": "independent", "sample_count": samples}
-            )
-            raw = _render(mi, world, sensor, {"type": "path", "max_depth": 3}, seed * 64 + instant)
-            raw = np.clip(np.nan_to_num(raw, nan=0.0, posinf=_BRIGHTEST, neginf=0.0), 0, _BRIGHTEST)
-            picture = smooth_irradiance(raw, seen.albedo, seen.normal, seen.depth)
-        frames.append(replace(seen, colour=picture))
+            seen = paint(scene, instant, seen, samples, seed * 64 + instant, bsdfs)
+        frames.append(seen)
     return frames
+
+
+def paint(
+    scene: Scene,
+    instant: int,
+    seen: Frame,
+    samples: int = 16,
+    seed: int = 0,
+    bsdfs: list[Any] | None = None,
+) -> Frame:
+    """The frame with its colour under the lights of the scene.
+
+    Args:
+        scene: what to render.
+        instant: number of the frame.
+        seen: its labels, from ``look``; they stay the same under other lights.
+        samples: rays per pixel.
+        seed: of the renderer's random numbers.
+        bsdfs: materials of the objects, if they have been made already.
+    """
+    mi = require_mitsuba()
+    size = (seen.index.shape[0], seen.index.shape[1])
+    materials = _bsdfs(mi, scene.objects) if bsdfs is None else bsdfs
+    shapes = {
+        f"object{i:04d}": _shape(mi, item, item.pose(instant), bsdf)
+        for i, (item, bsdf) in enumerate(zip(scene.objects, materials, strict=True))
+    }
+    world = mi.load_dict({"type": "scene", **_emitters(mi, scene), **shapes})
+    sampler = {"type": "independent", "sample_count": samples}
+    sensor = _sensor(mi, seen.camera, scene.focal_ratio, size, sampler)
+    raw = _render(mi, world, sensor, {"type": "path", "max_depth": 3}, seed)
+    raw = np.clip(np.nan_to_num(raw, nan=0.0, posinf=_BRIGHTEST, neginf=0.0), 0, _BRIGHTEST)
+    return replace(seen, colour=smooth_irradiance(raw, seen.albedo, seen.normal, seen.depth))
 
 
 def look(scene: Scene, instant: int, size: tuple[int, int]) -> Frame:
@@ -204,44 +175,6 @@ def linear(srgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return _LINEAR[srgb]
 
 
-def motion(scene: Scene, frames: list[Frame], instant: int) -> Motion:
-    """Motion from one instant to the next, from the poses of the objects and of the camera.
-
-    Args:
-        scene: what was rendered.
-        frames: its instants, as from ``render``.
-        instant: number of the earlier one.
-    """
-    now, later = frames[instant], frames[instant + 1]
-    height, width = now.index.shape
-    carry = np.stack(
-        [item.pose(instant + 1) @ np.linalg.inv(item.pose(instant)) for item in scene.objects] + [np.eye(4)]
-    )
-    row, col = np.mgrid[0:height, 0:width].astype(float)
-    ray = np.stack([col, row, np.ones_like(row)], -1) @ np.linalg.inv(now.intrinsics).T
-    far = now.camera[:3, 3] + _FAR_M * ray @ now.camera[:3, :3].T
-    position = np.where(now.hit[..., None], now.position, far)
-    matrix = carry[now.index]
-    moved = np.einsum("hwij,hwj->hwi", matrix[..., :3, :3], position) + matrix[..., :3, 3]
-    before, after = now.in_camera(position), later.in_camera(moved)
-    depth_next = after[..., 2]
-    pixel = after @ later.intrinsics.T
-    pixel = pixel[..., :2] / np.maximum(pixel[..., 2:], 1e-6)
-    flow = pixel - np.stack([col, row], -1)
-    seen = np.rint(pixel).astype(int)
-    inside = (seen >= 0).all(-1) & (seen[..., 0] < width) & (seen[..., 1] < height) & (depth_next > 1e-3)
-    there = later.depth[np.clip(seen[..., 1], 0, height - 1), np.clip(seen[..., 0], 0, width - 1)]
-    there = np.where(there > 0, there, np.inf)
-    hidden = depth_next > there * 1.03 + 0.02
-    hit = now.hit[..., None]
-    return Motion(
-        flow=flow.astype(np.float32),
-        scene_flow=np.where(hit, after - before, 0).astype(np.float32),
-        depth_next=np.where(now.hit, depth_next, 0).astype(np.float32),
-        occluded=~inside | hidden,
-    )
-
-
 def _render(mi: Any, world: Any, sensor: Any, integrator: dict[str, Any], seed: int) -> NDArray[np.float32]:
     """Image of a Mitsuba scene as the integrator gives it (H, W, C)."""
     image = mi.render(world, sensor=sensor, integrator=mi.load_dict(integrator), seed=seed)
@@ -266,7 +199,7 @@ def _sensor(
         "fov": float(np.degrees(2 * np.arctan(0.5 / focal_ratio))),
         "fov_axis": "x",
         "near_clip": 0.02,
-        "far_clip": 2 * _FAR_M,
+        "far_clip": _FAR_CLIP_M,
         "to_world": to_world,
         "film": film,
         "sampler": sampler,
@@ -351,8 +284,3 @@ def _emitters(mi: Any, scene: Scene) -> dict[str, Any]:
             "to_world": upright,
         }
     return emitters
-
-
-def default_processes() -> int:
-    """Number of rendering processes: the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -6,7 +6,7 @@ Legend: T instants (frames of the scene).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,11 @@ class Scene:
     lights: tuple[Light, ...] = ()
     sky: NDArray[np.float32] | None = None
     """Linear RGB environment map (H, 2H, 3), zenith first; ``None`` for a closed scene."""
-    name: str = field(default="scene")
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names of the objects, then that of the sky, whose number is -1."""
+        return [*(item.label for item in self.objects), "Sky"]
 
 
 def transform(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,14 +47,21 @@ class Textures:
         held_out: take the eighth of the files that is kept for held-out scenes (by a hash of the file's name)
             instead of the others. A folder too small to give one of the two any file gives it all of them.
         photo_share: probability that a texture is a crop of a photograph when there are any.
+        patterns: makes the procedural ones; ``pattern`` by default.
     Raises:
         FileNotFoundError: ``folder`` does not exist or holds no picture.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, held_out: bool = False, photo_share: float = 0.65
+        self,
+        folder: Path | None = None,
+        *,
+        held_out: bool = False,
+        photo_share: float = 0.65,
+        patterns: Callable[[np.random.Generator], Image] | None = None,
     ) -> None:
         self.photos: list[Path] = []
+        self._patterns = pattern if patterns is None else patterns
         self._groups: list[list[Path]] = []
         self.photo_share = photo_share
         if folder is None:
@@ -71,6 +79,13 @@ class Textures:
         for path in self.photos:
             groups.setdefault(path.relative_to(folder).parts[0], []).append(path)
         self._groups = list(groups.values())
+
+    def fingerprint(self) -> str:
+        """Short hash of names and sizes of the photographs in use."""
+        digest = hashlib.sha256()
+        for path in self.photos:
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        return digest.hexdigest()[:12]
 
     def photo(
         self, rng: np.random.Generator, size: tuple[int, int] = (128, 128), smallest: float = 0.15
@@ -104,7 +119,7 @@ class Textures:
             crop = self.photo(rng)
             if crop is not None:
                 return _brightened(crop, rng)
-        return pattern(rng)
+        return self._patterns(rng)
 
 
 def _is_held_out(path: Path) -> bool:

@@ -19,6 +19,9 @@ from stablemtl.synth.textures import Textures, colour
 
 FOCAL_RATIO = 886.81 / 1024
 VIEWS = 3
+_TRIES = 6
+_INWARDS = rotation((0, 1, 0), -np.pi / 2) @ rotation((0, 0, 1), np.pi / 2)
+"""Turns a rectangle at +x to face -x, with its first side along y."""
 _WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 
@@ -35,12 +38,9 @@ def room(rng: np.random.Generator, textures: Textures) -> Scene:
         builder.clutter()
     for _ in range(int(rng.integers(1, 6))):
         builder.picture()
-    return Scene(
-        objects=tuple(builder.objects),
-        cameras=tuple(builder.camera() for _ in range(VIEWS)),
-        focal_ratio=FOCAL_RATIO,
-        lights=builder.lamps(),
-    )
+    cameras = tuple(builder.camera() for _ in range(VIEWS))
+    lights = builder.lamps(cameras)  # adds the lamps that glow, so it comes before the objects are counted
+    return Scene(objects=tuple(builder.objects), cameras=cameras, focal_ratio=FOCAL_RATIO, lights=lights)
 
 
 class _Room:
@@ -69,13 +69,12 @@ class _Room:
         self.add(rectangle(), ceiling, self._plain(0.6, 0.95), roughness=None)
         for side in range(4):
             outwards = rotation((0, 0, 1), side * np.pi / 2)
-            turn = outwards @ rotation((0, 1, 0), -np.pi / 2) @ rotation((0, 0, 1), np.pi / 2)
             across, along = self._wall(side)
             place = outwards @ [across, 0, self.height / 2]
             surface = wall if self.rng.random() < 0.8 else self.textures.draw(self.rng)
             self.add(
                 rectangle(),
-                transform(place=place, scale=(along, self.height / 2, 1), turn=turn),
+                transform(place=place, scale=(along, self.height / 2, 1), turn=outwards @ _INWARDS),
                 surface,
                 tiles=self.rng.uniform(1, 3),
                 roughness=None,
@@ -146,7 +145,7 @@ class _Room:
         half = (0.02, self.rng.uniform(0.2, 0.7), self.rng.uniform(0.2, 0.5))
         self.add(box(), transform(place=turn @ [across - 0.03, y, z], scale=half, turn=turn))
 
-    def lamps(self) -> tuple[Light, ...]:
+    def lamps(self, cameras: tuple[Array, ...]) -> tuple[Light, ...]:
         """Point lights below the ceiling; the lamps and windows that glow are added to the objects."""
         warmth = np.array([1.0, self.rng.uniform(0.75, 1.0), self.rng.uniform(0.5, 1.05)])
         lights = []
@@ -161,28 +160,34 @@ class _Room:
             else:
                 self._window()
         if self.rng.random() < 0.4:
-            self._standing_lamp()
+            self._standing_lamp(cameras)
         return tuple(lights)
 
     def _panel(self) -> None:
         """A glowing panel below the ceiling."""
         place = (*self.rng.uniform(-0.6, 0.6, 2) * self.half, self.height - 0.06)
-        matrix = transform(place=np.array(place), scale=(*self.rng.uniform(0.2, 0.7, 2), 0.03))
-        self.add(box(), matrix, _WHITE, emission=self.rng.uniform(3, 9), roughness=None)
+        half, down = (*self.rng.uniform(0.2, 0.7, 2), 1), rotation((1, 0, 0), np.pi)
+        matrix = transform(place=np.array(place), scale=half, turn=down)
+        self.add(rectangle(), matrix, _WHITE, emission=self.rng.uniform(3, 9), roughness=None)
 
     def _window(self) -> None:
-        """A glowing pane on a wall."""
-        side = int(self.rng.integers(4))
-        across, along = self._wall(side)
-        turn = rotation((0, 0, 1), side * np.pi / 2)
-        place = turn @ [across - 0.02, self.rng.uniform(-0.5, 0.5) * along, 0.55 * self.height]
-        half = (0.015, self.rng.uniform(0.3, 1.0), self.rng.uniform(0.3, 0.7))
+        """A glowing pane on a wall, where there is most room in front of it."""
+        panes = []
+        for _ in range(_TRIES):
+            side = int(self.rng.integers(4))
+            across, along = self._wall(side)
+            outwards = rotation((0, 0, 1), side * np.pi / 2)
+            place = outwards @ [across - 0.02, self.rng.uniform(-0.5, 0.5) * along, 0.55 * self.height]
+            panes.append((place, outwards @ _INWARDS))
+        place, turn = max(panes, key=lambda pane: self._clearance(pane[0]))
+        half = (self.rng.uniform(0.3, 1.0), self.rng.uniform(0.3, 0.7), 1)
         matrix = transform(place=place, scale=half, turn=turn)
-        self.add(box(), matrix, _WHITE, emission=self.rng.uniform(2, 8), roughness=None)
+        self.add(rectangle(), matrix, _WHITE, emission=self.rng.uniform(2, 8), roughness=None)
 
-    def _standing_lamp(self) -> None:
-        """A pole on the floor with a glowing shade."""
-        place = np.array([*self.rng.uniform(-0.8, 0.8, 2) * self.half, 0.7])
+    def _standing_lamp(self, cameras: tuple[Array, ...]) -> None:
+        """A pole with a glowing shade, on the floor and away from the cameras."""
+        places = [np.array([*self.rng.uniform(-0.8, 0.8, 2) * self.half, 0.7]) for _ in range(_TRIES)]
+        place = max(places, key=lambda p: min(self._clearance(p), *(_apart(p, c) for c in cameras)))
         self.add(cylinder(10), transform(place=place, scale=(0.03, 0.03, 0.7)))
         shade = cone() if self.rng.random() < 0.5 else sphere()
         matrix = transform(place=place + np.array([0, 0, 0.75]), scale=0.2)
@@ -196,14 +201,16 @@ class _Room:
         best, clearance = np.zeros(3), -1.0
         for _ in range(12):
             eye = np.array([*self.rng.uniform(-0.92, 0.92, 2) * self.half, self.rng.uniform(0.7, 1.8)])
-            gap = min(
-                (float(np.linalg.norm(o.poses[0][:2, 3] - eye[:2])) for o in self.objects[6:]), default=9.0
-            )
+            gap = self._clearance(eye)
             room_ahead = float(np.linalg.norm(eye[:2]))
             if min(gap, 1.2) + 0.3 * room_ahead > clearance:
                 best, clearance = eye, min(gap, 1.2) + 0.3 * room_ahead
         target = np.array([*self.rng.uniform(-0.5, 0.5, 2) * self.half, self.rng.uniform(0.3, 1.4)])
         return look_at(best, target, roll=self.rng.normal(0, 0.03))
+
+    def _clearance(self, place: Array) -> float:
+        """Distance to the nearest centre of an object, walls apart, on the floor plan [m]."""
+        return min((_apart(place, item.poses[0]) for item in self.objects[6:]), default=9.0)
 
     def _wall(self, side: int) -> tuple[float, float]:
         """Distance of a wall (0 to 3) from the centre, and half its length [m]."""
@@ -212,3 +219,8 @@ class _Room:
 
     def _plain(self, low: float = 0.35, high: float = 0.9) -> np.ndarray:
         return (colour(self.rng, low, high) * 255).astype(np.uint8).reshape(1, 1, 3)
+
+
+def _apart(place: Array, pose: Array) -> float:
+    """Distance of a place and of where a pose stands, on the floor plan [m]."""
+    return float(np.linalg.norm(pose[:2, 3] - place[:2]))

@@ -1,0 +1,1 @@
+"""Own data: a folder with a manifest, labels in common formats, and their units declared beside it."""

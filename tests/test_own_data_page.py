@@ -1,0 +1,154 @@
+"""``docs/own-data.md``: its manifest is read, its class is found and opened, its commands exist."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from stablemtl import cli
+from stablemtl.data import ManifestDataset, open_datasets
+from stablemtl.data.catalog import _registered
+from stablemtl.data.exr import write_exr
+from stablemtl.data.formats import write_png16, write_rgb
+from stablemtl.tasks import TASKS
+from stablemtl.tasks.semantic import CLASSES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = "docs/own-data.md"
+SIZE = (10, 14)
+
+
+def _test_readme() -> ModuleType:
+    """``blocks`` of the tests of the README, which importlib mode keeps off the import path."""
+    spec = importlib.util.spec_from_file_location("test_readme", Path(__file__).with_name("test_readme.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+blocks = _test_readme().blocks
+
+
+def write_files(folder: Path, manifest: str) -> None:
+    """Every file that the manifest names."""
+    for row in csv.DictReader(io.StringIO(manifest)):
+        for column, file in row.items():
+            if column == "split" or not file:
+                continue
+            if column in ("image", "image_next"):
+                write_rgb(folder / file, np.full((*SIZE, 3), 99, np.uint8))
+            elif column == "depth":
+                write_png16(folder / file, np.full(SIZE, 2500, np.uint16))
+            elif column == "normal":
+                write_exr(folder / file, np.full((*SIZE, 3), (0, 0, 1), np.float32))
+            else:
+                write_rgb(folder / file, np.full(SIZE, 26, np.uint8))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the page's dataset in ``data/photos``."""
+    (manifest,) = blocks(PAGE, "csv")
+    folder = tmp_path / "data" / "photos"
+    write_files(folder, manifest)
+    (folder / "manifest.csv").write_text(manifest)
+    (folder / "dataset.toml").write_text(blocks(PAGE, "toml")[0])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "data"
+
+
+def test_the_manifest_of_the_page(data: Path) -> None:
+    namespace: dict[str, object] = {}
+    code = blocks(PAGE, "python")[0]
+    exec(compile(code, PAGE, "exec"), namespace)
+    dataset, sample = namespace["dataset"], namespace["sample"]
+    assert isinstance(dataset, ManifestDataset)
+    shown = re.findall(r"^(dataset\.\S+) +# (.*)$", code, flags=re.MULTILINE)
+    assert len(shown) == 2
+    for expression, value in shown:
+        assert eval(expression, namespace) == eval(value)
+    assert sample.target.unique().tolist() == [2.5]  # type: ignore[attr-defined]
+    assert dataset.load(0, "semantic").target.unique().tolist() == [list(CLASSES).index("vehicle")]
+    assert dataset.load(1, "normal").target[:, 0, 0].tolist() == [0, 0, 1]
+    assert ManifestDataset("data/photos", "test").tasks == ("semantic",)
+
+
+def test_a_line_of_jsonl(data: Path) -> None:
+    line = re.search(r'`(\{"image".*\})`', (ROOT / PAGE).read_text(encoding="utf-8"))
+    assert line
+    (data / "photos" / "manifest.csv").unlink()
+    (data / "photos" / "manifest.jsonl").write_text(line[1] + "\n")
+    assert ManifestDataset("data/photos").tasks == ("depth",)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The page's class as a package that pip has installed."""
+    project = tomllib.loads(blocks(PAGE, "toml")[-1])["project"]
+    ((group, points),) = project["entry-points"].items()
+    ((point, value),) = points.items()
+    described = tmp_path / "site" / "harbour_data-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    (described / "entry_points.txt").write_text(f"[{group}]\n{point} = {value}\n")
+    (tmp_path / "site" / f"{value.partition(':')[0]}.py").write_text(blocks(PAGE, "python")[1])
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    _registered.cache_clear()
+    yield
+    monkeypatch.undo()
+    sys.modules.pop("harbour_data", None)
+    _registered.cache_clear()
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_class_of_the_page(data: Path) -> None:
+    depth = np.full(SIZE, 3.0)
+    depth[0, 4] = np.nan
+    write_rgb(data / "harbour" / "train" / "0001.jpg", np.full((*SIZE, 3), 51, np.uint8))
+    np.save(data / "harbour" / "train" / "0001.npy", depth)
+    datasets = open_datasets(data)
+    assert list(datasets) == ["harbour", "photos"]
+    sample = datasets["harbour"].load(0, "depth")
+    assert (sample.dataset, sample.key) == ("harbour", "0001")
+    assert sample.target[0, 0, 3] == 3.0
+    assert not sample.valid[0, 0, 4]
+    assert sample.valid.sum() == 10 * 14 - 1
+
+
+def test_tables_name_every_task_and_class() -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    for name in TASKS:
+        assert f"`{name}`" in text
+    words = " ".join(text.split())
+    assert f"The classes are {', '.join(list(CLASSES)[:-1])} and {list(CLASSES)[-1]}." in words
+
+
+def commands(page: str) -> list[str]:
+    lines = "\n".join(blocks(page, "bash")).splitlines()
+    split = (shlex.split(line, comments=True) for line in lines)
+    return [shlex.join(words[1:]) for words in split if words and words[0] == "stablemtl"]
+
+
+@pytest.mark.parametrize("command", [*commands(PAGE), *commands("examples/own_data/README.md")])
+def test_commands_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = command.split()
+    below = [words[1]] if words[0] in ("train", "data") else []
+    assert cli.main([words[0], *below, "--help"]) == 0
+    told = capsys.readouterr().out
+    for option in (word for word in words if word.startswith("--")):
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", told), f"stablemtl {words[0]} has no {option}"
