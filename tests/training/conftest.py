@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from stablemtl import StableMTLModel
-from stablemtl.training import autoencoder, stages
+from stablemtl.training import autoencoder, start
 from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun
 
 FAKES = Path(__file__).resolve().parents[1] / "data" / "fake_datasets.py"
@@ -24,14 +24,15 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="session")
+def toy() -> Any:
+    """The functions of ``toy.py``."""
+    return _module("toy", Path(__file__).with_name("toy.py"))
+
+
+@pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with fakes of all four datasets; three of them have held-out frames."""
-    spec = importlib.util.spec_from_file_location("fake_datasets", FAKES)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    root: Path = module.write_all(tmp_path_factory.mktemp("data"))
+    root: Path = _module("fake_datasets", FAKES).write_all(tmp_path_factory.mktemp("data"))
     return root
 
 
@@ -53,10 +54,10 @@ def small_networks(
 ) -> None:
     """Networks of a few thousand weights in place of the nano ones."""
 
-    def model(tasks: tuple[str, ...], seed: int) -> StableMTLModel:
+    def model(tasks: tuple[str, ...], **options: Any) -> StableMTLModel:
         return make_tiny_model(tasks, multi_stream=False)
 
-    monkeypatch.setattr(stages, "nano_model", model)
+    monkeypatch.setattr(start, "nano_model", model)
     monkeypatch.setattr(autoencoder, "nano_codec", make_tiny_vae)
 
 
@@ -89,6 +90,16 @@ def stage_run(data_root: Path, codec_folder: Path, tmp_path: Path) -> Callable[.
         return StageRun(stage=stage, data=DataConfig(**data), loop=loop, **options)
 
     return make
+
+
+def _module(name: str, path: Path) -> Any:
+    """A module of the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _loop(options: dict[str, Any]) -> LoopConfig:

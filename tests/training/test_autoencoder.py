@@ -15,8 +15,9 @@ from stablemtl.tasks import TASKS, build_tasks
 from stablemtl.training import autoencoder
 from stablemtl.training.autoencoder import images_of, reconstruction_loss, train_codec, unit_scale
 from stablemtl.training.config import CodecRun
-from stablemtl.training.latents import training_mixture
-from stablemtl.training.loop import Loss, fit
+from stablemtl.training.loop import fit
+from stablemtl.training.mixtures import training_mixture
+from stablemtl.training.step import Loss
 
 
 class Killed(Exception):
@@ -113,7 +114,7 @@ def test_train_codec(
     assert len(set(tasks)) == 4  # a task a step, in turn
     validation = [line["validation"] for line in found if "validation" in line]
     assert [set(figures) for figures in validation] == [{*TASKS, "frames"}] * 2
-    assert {path.name for path in run.out.iterdir()} == {"codec", "checkpoint", "train.jsonl"}
+    assert {path.name for path in run.out.iterdir()} == {"codec", "checkpoints", "train.jsonl"}
 
 
 @pytest.mark.usefixtures("small_networks")

@@ -110,7 +110,7 @@ def test_options_replace_those_of_the_recipe(run: Run, trained: list[Any]) -> No
     ("arguments", "message"),
     [
         ([], "nano-codec"),
-        (["nano"], "nano-codec"),
+        (["nano"], "unknown recipe 'nano'. Did you mean nano-"),
         (["nano-stage1", "--loop.stepz", "3"], "--loop.stepz"),
         (["nano-codec", "--codec", "c"], "--codec"),
         (["nano-stage1", "--loop.steps", "many"], "many"),

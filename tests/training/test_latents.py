@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +16,9 @@ from torch import Tensor
 from stablemtl.data import Entry, Mixture, Sample
 from stablemtl.tasks import TASKS
 from stablemtl.training.config import DataConfig, LoopConfig
-from stablemtl.training.latents import (
-    LatentBatch,
-    Latents,
-    masked_mse,
-    small_augmentation,
-    training_mixture,
-    valid_cells,
-)
+from stablemtl.training.latents import LatentBatch, Latents
+from stablemtl.training.losses import masked_mse, squared_error, valid_cells
+from stablemtl.training.mixtures import augmenting, training_mixture
 
 H, W = 6, 10
 
@@ -82,7 +78,8 @@ def make(*entries: tuple[Any, str, float], batch_size: int = 2, **options: Any) 
     )
     mixing = {name: options.pop(name) for name in ("accumulation", "world_size") if name in options}
     mixture = Mixture([Entry(*entry) for entry in chosen], batch_size=batch_size, seed=3, **mixing)
-    options = {"transforms": small_augmentation(TASKS), "variants": 3, "seed": 3} | options
+    transforms = options.pop("transforms", augmenting("colour", TASKS))
+    options = {"versions": [transforms] * options.pop("variants", 3), "seed": 3} | options
     return Latents(mixture, Averages(), TASKS, **options)  # type: ignore[arg-type]
 
 
@@ -141,6 +138,19 @@ def test_masked_mse_weighs_cells_alike_over_the_batch() -> None:
     valid[1, 0, 1, 2] = True
     assert masked_mse(pred, torch.zeros_like(pred), valid).item() == pytest.approx((3 * 1 + 1 * 9) / 4)
     assert masked_mse(pred, pred.clone(), valid).item() == 0.0
+
+
+def test_squared_error_takes_no_part_of_what_is_not_valid() -> None:
+    pred = torch.tensor([[[[1.0, 2.0, 9.0]], [[0.0, -1.0, 9.0]]]], requires_grad=True)  # (1, 2, 1, 3)
+    target = torch.tensor([[[[0.0, 0.0, math.nan]], [[0.0, 0.0, math.inf]]]])
+    total, count = squared_error(pred, target, torch.tensor([[[[True, True, False]]]]))
+    assert total.item() == 6.0
+    assert count.item() == 4
+    total.backward()
+    assert pred.grad is not None
+    assert pred.grad.flatten().tolist() == [2.0, 4.0, 0.0, 0.0, -2.0, 0.0]
+    total, count = squared_error(pred, target, torch.zeros(1, 1, 1, 3, dtype=torch.bool))
+    assert (total.item(), count.item()) == (0.0, 0)
 
 
 def test_masked_mse_of_nothing_is_zero_with_a_gradient_of_zero() -> None:
@@ -211,6 +221,52 @@ def test_ranks_and_micro_batches_share_out_the_same_samples() -> None:
     for step in range(6):
         for i in range(2):
             assert same(spread.batch(step, 0, i), joined.batch(step, i, 0))
+
+
+@pytest.mark.parametrize("split", [(4, 1, 2), (2, 2, 2), (1, 8, 1), (8, 1, 1)])
+def test_a_step_is_the_same_however_it_is_split(split: tuple[int, int, int]) -> None:
+    size, accumulation, processes = split
+    whole = make(batch_size=8, window=(2, 3))
+    parts = make(batch_size=size, accumulation=accumulation, world_size=processes, window=(2, 3))
+    for step in range(6):
+        expected = whole.batch(step)
+        found = [parts.batch(step, micro, rank) for micro in range(accumulation) for rank in range(processes)]
+        assert [key for batch in found for key in batch.keys] == list(expected.keys)
+        for name, value in expected.tensors().items():
+            assert torch.equal(torch.cat([batch.tensors()[name] for batch in found]), value), name
+
+
+def test_latents_do_not_depend_on_what_is_encoded_beside_them() -> None:
+    class Relative(Averages):
+        """A codec whose latents depend on how many images it is given."""
+
+        def encode(self, images: Tensor) -> Tensor:
+            return super().encode(images) * len(images)
+
+    found = []
+    for size in (1, 4):
+        latents = make((Pictures("rooms", ("normal",)), "normal", 1.0), batch_size=size, variants=1)
+        latents.codec = Relative()  # type: ignore[assignment]
+        batches = [latents.batch(step) for step in range(8 // size)]
+        found.append(torch.cat([batch.latent for batch in batches]))
+    assert torch.equal(*found)
+
+
+def test_keys_name_the_samples() -> None:
+    latents = make(batch_size=3)
+    for step in range(4):
+        entry, indices = latents.mixture.draw(step)
+        assert latents.batch(step).keys == tuple(f"{entry.dataset.name}/{index}" for index in indices)
+
+
+def test_tensors_of_a_batch() -> None:
+    latents = make()
+    for step in range(4):
+        batch = latents.batch(step)
+        names = ["latent", "target", "valid"]
+        if batch.latent_next is not None:
+            names.insert(1, "latent_next")
+        assert list(batch.tensors()) == names
 
 
 def test_windows_are_cut_alike_from_all_parts_of_a_sample() -> None:

@@ -19,10 +19,13 @@ from stablemtl.models.codec import LatentCodec
 from stablemtl.models.task_attention import TaskAttentionConfig
 from stablemtl.training import stages
 from stablemtl.training.config import StageRun
-from stablemtl.training.latents import LatentBatch, Latents, masked_mse, training_mixture
-from stablemtl.training.loop import Loss, fit
+from stablemtl.training.latents import LatentBatch, Latents
+from stablemtl.training.loop import fit
+from stablemtl.training.losses import masked_mse, squared_error
+from stablemtl.training.mixtures import training_mixture
 from stablemtl.training.preview import write_preview
 from stablemtl.training.stages import train_stage
+from stablemtl.training.step import Loss
 
 Runs = Callable[..., StageRun]
 Parameters = Callable[[nn.Module], dict[str, Tensor]]
@@ -142,7 +145,10 @@ def test_stage_1_writes_a_pipeline_that_predicts(stage_run: Runs, codec_folder: 
     codec = AutoencoderTiny.from_pretrained(codec_folder)
     assert not changed(codec.state_dict(), pipeline.vae.state_dict())
     assert pipeline.vae.config["scaling_factor"] == codec.config["scaling_factor"]
-    assert {path.name for path in run.out.iterdir()} == {"pipeline", "checkpoint", "train.jsonl"}
+    written = {"pipeline", "checkpoints", "train.jsonl", "report.md", "report"}
+    assert {path.name for path in run.out.iterdir()} == written
+    report = (run.out / "report.md").read_text()
+    assert all(task in report for task in TASKS)
 
 
 def test_stage_1_trains_the_unet_and_not_the_tokens(
@@ -190,11 +196,11 @@ def test_stage_1_from_a_pipeline(
     watch(lambda model, step, micro: start.append(parameters(model)))
     sizes = set()
 
-    def loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def loss(pred: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         sizes.add(tuple(pred.shape))
-        return masked_mse(pred, target, valid)
+        return squared_error(pred, target, valid)
 
-    monkeypatch.setattr(stages, "masked_mse", loss)
+    monkeypatch.setattr(stages, "squared_error", loss)
     run = stage_run(1, init=first, steps=2, log_every=1, data={"tasks": ("optical_flow",), "window": (4, 6)})
     pipeline, given = load(train_stage(run)), load(first)
     assert not changed(start[0], given.model.state_dict())
@@ -282,9 +288,7 @@ def test_resumed_stage_gives_the_same_parameters(
     resumed = load(train_stage(run("cut"))).model.state_dict()
     assert steps == [2] * (3 - stage)
     whole = load(train_stage(run("whole"))).model.state_dict()
-    # Nearly: labels are encoded again, in other batches, which may change their last digit.
-    for name, value in resumed.items():
-        torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5, msg=name)
+    assert not changed(resumed, whole)
 
 
 def test_finished_run_writes_its_pipeline_again(stage_run: Runs, watch: Callable[..., None]) -> None:
@@ -333,10 +337,8 @@ def test_validation_and_previews(stage_run: Runs) -> None:
     train_stage(run)
     figures = {line["step"]: line["validation"] for line in log(run) if "validation" in line}
     assert list(figures) == [2, 4]
-    # The fakes hold out frames of Virtual KITTI 2, FlyingThings3D and FlyingChairs.
-    labelled = {"depth", "normal", "semantic", "optical_flow", "scene_flow"}
     assert all(
-        set(found) == labelled and all(value > 0 for value in found.values()) for found in figures.values()
+        set(found) == set(TASKS) and all(value > 0 for value in found.values()) for found in figures.values()
     )
     assert sorted(path.name for path in (run.out / "previews").iterdir()) == [
         "step_000002.png",
@@ -349,7 +351,7 @@ def test_validation_figures_are_those_of_the_held_out_frames(stage_run: Runs) ->
     run = stage_run(1, steps=2, preview_every=2)
     pipeline = load(train_stage(run))
     (figures,) = [line["validation"] for line in log(run) if "validation" in line]
-    held_out = training_mixture(run.data, run.loop, pipeline.tasks, split="test")
+    held_out = training_mixture(run.data, run.loop, pipeline.tasks, split="val")
     for task in ("depth", "optical_flow"):
         latents = Latents(held_out.only([task]), LatentCodec(pipeline.vae), pipeline.tasks)
         losses = []
@@ -365,6 +367,9 @@ def test_without_held_out_frames_there_are_pictures_only(
     stage_run: Runs, data_root: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(data_root / "hypersim", tmp_path / "data" / "hypersim")
+    listed = tmp_path / "data" / "hypersim" / "metadata_images_split_scene_v1.csv"
+    kept = [line for line in listed.read_text().splitlines() if not line.endswith(",val")]
+    listed.write_text("\n".join(kept) + "\n")
     tasks = ("albedo", "shading", "depth", "normal")
     run = stage_run(1, steps=2, preview_every=2, root=tmp_path / "data", tasks=tasks)
     train_stage(run)
@@ -390,9 +395,9 @@ def test_missing_codec(stage_run: Runs, tmp_path: Path) -> None:
         train_stage(stage_run(1, codec=tmp_path / "none"))
 
 
-@pytest.mark.parametrize(("stage", "recipe"), [(1, "nano-flow"), (2, "nano-stage1")])
-def test_missing_pipeline_to_start_from(stage_run: Runs, tmp_path: Path, stage: int, recipe: str) -> None:
-    message = f"init: there is no folder .*none; train it with `stablemtl train {recipe}`"
+@pytest.mark.parametrize("stage", [1, 2])
+def test_missing_pipeline_to_start_from(stage_run: Runs, tmp_path: Path, stage: int) -> None:
+    message = r"init: there is no folder .*none; the recipe of the step before writes it .* with --init"
     with pytest.raises(FileNotFoundError, match=message):
         train_stage(stage_run(stage, init=tmp_path / "none"))
 

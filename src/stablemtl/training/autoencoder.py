@@ -17,8 +17,10 @@ from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task
 from stablemtl.training.checkpoint import written_beside
 from stablemtl.training.config import CodecRun
-from stablemtl.training.latents import training_mixture
-from stablemtl.training.loop import Loss, fit, make_accelerator
+from stablemtl.training.launch import make_accelerator
+from stablemtl.training.loop import fit
+from stablemtl.training.mixtures import mixture_recipe, training_mixture
+from stablemtl.training.step import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ def train_codec(run: CodecRun) -> Path:
         ValueError: a checkpoint of a run with other options.
         DivergedError: the loss is not finite.
     """
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(run.loop, run.out)
     torch.manual_seed(run.loop.seed)
     tasks = build_tasks(run.task_options)
     mixture = training_mixture(run.data, run.loop, tasks, world_size=accelerator.num_processes)
@@ -135,7 +137,8 @@ def train_codec(run: CodecRun) -> Path:
         weight = weight.to(accelerator.device)
         decoded, latents = module(images)
         value = reconstruction_loss(decoded, images, weight) + run.latent_penalty * latents.square().mean()
-        return Loss(value, batch.task)
+        count = len(images)  # the mean over a step is that over its images
+        return Loss(value * count, count, batch.task, {"image": images, "weight": weight}, batch.keys)
 
     codec = LatentCodec(vae)
 
@@ -161,6 +164,8 @@ def train_codec(run: CodecRun) -> Path:
         run.loop,
         run.out,
         run=run,
+        data=mixture_recipe(mixture),
+        elements=run.loop.batch_size,
         resume=run.resume,
         preview=preview,
     )

@@ -1,6 +1,6 @@
-"""Training samples as latents: each augmented version of a sample is encoded once and kept.
+"""Micro-batches as latents: encoded as they are drawn, or once, and then kept.
 
-Letters: B batch, C latent channels, h and w latent size, f pixels per latent cell.
+Letters: B batch, C latent channels, h and w latent size, H and W image size.
 """
 
 from __future__ import annotations
@@ -8,30 +8,17 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from stablemtl.data import (
-    STABLEMTL_PAIRS,
-    ColorJitter,
-    Compose,
-    Dataset,
-    Entry,
-    HorizontalFlip,
-    InMemory,
-    Mixture,
-    Transform,
-    mixture_entries,
-    open_datasets,
-)
-from stablemtl.data.transforms import Resize
+from stablemtl.data import Batch, Compose, Entry, HorizontalFlip, Mixture, Transform
 from stablemtl.models.codec import LatentCodec
-from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import Task, choose
-from stablemtl.training.config import DataConfig, LoopConfig
+from stablemtl.tasks.base import Task
+from stablemtl.training.feed import Feed
+from stablemtl.training.latent_store import Kept, Key, LatentStore, MemoryStore
+from stablemtl.training.losses import valid_cells
 
 
 class LatentBatch(NamedTuple):
@@ -42,62 +29,58 @@ class LatentBatch(NamedTuple):
     latent_next: Tensor | None  # the same for the second frames
     target: Tensor  # (B, C, h, w) of the label images
     valid: Tensor  # (B, 1, h, w) bool: every pixel of the cell is valid
+    keys: tuple[str, ...] = ()  # dataset/index of each
+    label: Tensor | None = None  # (B, 3, H, W) the label images themselves, in [-1, 1], where kept
+    label_valid: Tensor | None = None  # (B, 1, H, W) bool
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, those that are there."""
+        named = self._asdict().items()
+        return {name: value for name, value in named if isinstance(value, Tensor)}
 
 
-class _Kept(NamedTuple):
-    frames: Tensor  # (1 or 2, C, h, w) float16
-    target: Tensor  # (C, h, w) float16
-    valid: Tensor  # (1, h, w) bool
+class LatentSource(Protocol):
+    """What the stages train on. A step has the same samples however its batch is split."""
+
+    mixture: Mixture
+
+    def batch(self, step: int, micro: int = 0, rank: int = 0) -> LatentBatch:
+        """Micro-batch ``micro`` of optimizer step ``step`` on ``rank``, all counted from 0.
+
+        Raises:
+            ValueError: ``step`` is negative, or ``micro`` or ``rank`` is out of range.
+            SampleError: a sample cannot be read.
+        """
+        ...
+
+    def only(self, tasks: Collection[str]) -> LatentSource:
+        """The same with some of the tasks of the mixture.
+
+        Raises:
+            ValueError: a task is not in the mixture.
+        """
+        ...
+
+    def restart(self) -> None:
+        """The mixture draws otherwise from here on: forget what was read ahead."""
+        ...
 
 
-def valid_cells(valid: Tensor, downscale: int) -> Tensor:
-    """Latent cells all of whose f x f pixels are valid; pixels of the codec's padding count as valid.
-
-    Args:
-        valid: shape (B, 1, H, W), bool.
-        downscale: f, pixels per latent cell along each axis.
-    Returns:
-        Shape (B, 1, ceil(H/f), ceil(W/f)), bool.
-    """
-    invalid = (~valid).float()
-    bottom, right = -valid.shape[-2] % downscale, -valid.shape[-1] % downscale
-    return F.max_pool2d(F.pad(invalid, (0, right, 0, bottom)), downscale) == 0
-
-
-def masked_mse(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared error over valid cells and all channels.
-
-    Args:
-        pred: predicted latents, shape (B, C, h, w).
-        target: latents of the label images, same shape.
-        valid: cells that count, shape (B, 1, h, w), bool.
-    Returns:
-        Scalar; 0, with a gradient of 0, where no cell is valid.
-    """
-    count = valid.sum() * pred.shape[1]
-    return ((pred - target) ** 2 * valid).sum() / count.clamp(min=1)
-
-
-def _cut(item: _Kept, window: tuple[int, int], generator: torch.Generator) -> _Kept:
-    """A random window of a sample, or all of an axis that is not longer than the window."""
-    sides = item.target.shape[-2:]
-    starts = [
-        int(torch.randint(max(1, side - length + 1), (), generator=generator))
-        for side, length in zip(sides, window, strict=True)
-    ]
-    rows, columns = (slice(start, start + length) for start, length in zip(starts, window, strict=True))
-    return _Kept(*(values[..., rows, columns] for values in item))
+AS_IT_IS_AND_MIRRORED: tuple[Sequence[Transform], ...] = ((), (HorizontalFlip(probability=1.0),))
+"""Two versions of a sample that look the same to every task, as stores that share frames need them."""
 
 
 class Latents:
-    """Micro-batches of a mixture as latents, each determined by step, micro-batch and rank alone.
+    """A :class:`LatentSource` that encodes each version of a sample once.
+
+    Every sample is encoded by itself, so that its latents do not depend on which others come with it.
 
     Args:
         mixture: decides what is in a micro-batch; its own transform is not used.
         codec: frozen.
         tasks: encoding of each task.
-        transforms: what makes a version of a sample.
-        variants: versions of each sample.
+        versions: the transforms of each version of a sample; random ones draw from a generator of their own.
+        store: where latents are kept; in memory by default.
         window: (height, width) of the random windows to cut [latent cells]; None for whole samples.
         seed: of the versions and windows.
         device: where batches are put; latents are kept on the CPU.
@@ -109,39 +92,33 @@ class Latents:
         codec: LatentCodec,
         tasks: Mapping[str, Task],
         *,
-        transforms: Sequence[Transform] | Callable[[str, str], Sequence[Transform]] = (),
-        variants: int = 1,
+        versions: Sequence[Sequence[Transform] | Callable[[str, str], Sequence[Transform]]] = ((),),
+        store: LatentStore | None = None,
         window: tuple[int, int] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         self.mixture, self.codec, self.tasks = mixture, codec, tasks
-        self.augment = Compose(transforms, tasks)
-        self.variants, self.window, self.seed, self.device = variants, window, seed, torch.device(device)
-        self._kept: dict[tuple[str, str, int, int], _Kept] = {}
+        self.versions = [Compose(transforms, tasks) for transforms in versions]
+        self.store: LatentStore = MemoryStore() if store is None else store
+        self.window, self.seed, self.device = window, seed, torch.device(device)
 
     def batch(self, step: int, micro: int = 0, rank: int = 0) -> LatentBatch:
-        """Micro-batch ``micro`` of optimizer step ``step`` on ``rank``, all counted from 0.
-
-        Raises:
-            ValueError: ``step`` is negative, or ``micro`` or ``rank`` is out of range.
-        """
+        """See :class:`LatentSource`."""
         entry, indices = self.mixture.draw(step, micro, rank)
-        place = (step * self.mixture.accumulation + micro) * self.mixture.world_size + rank
-        versions = torch.randint(
-            self.variants, (len(indices),), generator=_generator(self.seed, "version", place)
-        ).tolist()
-        keys = [
-            (entry.dataset.name, entry.task, index, version)
-            for index, version in zip(indices, versions, strict=True)
-        ]
-        missing = [key for key in dict.fromkeys(keys) if key not in self._kept]
-        if missing:
-            self._encode(entry, missing)
-        kept = [self._kept[key] for key in keys]
-        if self.window is not None:
-            generator = _generator(self.seed, "window", place)
-            kept = [_cut(item, self.window, generator) for item in kept]
+        first = step * self.mixture.effective_batch_size + self.mixture.offset(micro, rank)
+        kept = []
+        for place, index in enumerate(indices, first):  # among all samples ever drawn
+            draw = _generator(self.seed, "version", place)
+            version = int(torch.randint(len(self.versions), (), generator=draw))
+            key = Key(entry.dataset.name, entry.task, index, version)
+            item = self.store.get(key)
+            if item is None:
+                item = self._encode(entry, key)
+                self.store.put(key, item)
+            if self.window is not None:
+                item = _cut(item, self.window, _generator(self.seed, "window", place))
+            kept.append(item)
         frames = torch.stack([item.frames for item in kept], 1).to(self.device, torch.float32)
         return LatentBatch(
             task=entry.task,
@@ -149,17 +126,17 @@ class Latents:
             latent_next=frames[1] if len(frames) > 1 else None,
             target=torch.stack([item.target for item in kept]).to(self.device, torch.float32),
             valid=torch.stack([item.valid for item in kept]).to(self.device),
+            keys=tuple(f"{entry.dataset.name}/{index}" for index in indices),
         )
 
     def only(self, tasks: Collection[str]) -> Latents:
-        """The same with some of the tasks of the mixture; what either has encoded serves both.
-
-        Raises:
-            ValueError: a task is not in the mixture.
-        """
+        """See :class:`LatentSource`; what either has encoded serves both."""
         part = copy.copy(self)
         part.mixture = self.mixture.only(tasks)
         return part
+
+    def restart(self) -> None:
+        """See :class:`LatentSource`; nothing is read ahead here."""
 
     def variances(self, samples: int = 64) -> dict[str, float]:
         """Variance of each task's label latents about their channels' means, the mean over channels.
@@ -185,85 +162,105 @@ class Latents:
         return found
 
     @torch.no_grad()
-    def _encode(self, entry: Entry, keys: Sequence[tuple[str, str, int, int]]) -> None:
-        samples = [
-            self.augment(entry.dataset.load(key[2], entry.task), _generator(self.seed, *key)) for key in keys
-        ]
-        task = self.tasks[entry.task]
-        valid = torch.stack([sample.valid for sample in samples])
-        labels = task.encode(torch.stack([sample.target for sample in samples]), valid)
-        frames = [torch.stack([sample.image for sample in samples]) * 2 - 1]
-        following = [sample.image_next for sample in samples if sample.image_next is not None]
-        if following:
-            frames.append(torch.stack(following) * 2 - 1)
-        images = torch.cat([*frames, labels]).to(self.device)
-        latents = self.codec.encode(images).to("cpu", torch.float16).unflatten(0, (-1, len(samples)))
-        cells = valid_cells(valid, self.codec.downscale)
-        for i, key in enumerate(keys):
-            self._kept[key] = _Kept(latents[:-1, i].clone(), latents[-1, i].clone(), cells[i].clone())
+    def _encode(self, entry: Entry, key: Key) -> Kept:
+        """A version of a sample; its frames too, unless another task has brought them."""
+        sample = self.mixture.load(entry, key.frame)
+        sample = self.versions[key.version](sample, _generator(self.seed, *key))
+        valid = sample.valid[None]
+        images = [self.tasks[entry.task].encode(sample.target[None], valid)[0]]
+        frames = [image for image in (sample.image, sample.image_next) if image is not None]
+        known = self.store.frames(key, len(frames))
+        if known is None:
+            images += [frame * 2 - 1 for frame in frames]
+        latents = self.codec.encode(torch.stack(images).to(self.device)).to("cpu", torch.float16)
+        cells = valid_cells(valid, self.codec.downscale)[0]
+        return Kept(latents[1:] if known is None else known, latents[0], cells)
 
 
-_MIRROR = HorizontalFlip()
-_COLOURS = ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05)
-
-
-def small_augmentation(tasks: Mapping[str, Task]) -> Callable[[str, str], tuple[Transform, ...]]:
-    """Augmentation of the small recipes, as a function of (dataset, task).
-
-    Samples are mirrored, and recoloured where the label does not depend on colours.
-    """
-    return lambda _, task: (_MIRROR,) if tasks[task].spec.photometric else (_MIRROR, _COLOURS)
-
-
-def training_mixture(
-    data: DataConfig,
-    loop: LoopConfig,
-    tasks: Mapping[str, Task],
-    *,
-    split: str = "train",
-    world_size: int = 1,
-) -> Mixture:
-    """The mixture over the datasets present, samples resized and kept in memory.
+class LiveLatents:
+    """A :class:`LatentSource` that reads, augments and encodes every micro-batch when it is drawn.
 
     Args:
-        data: folder, size, and what to draw how often; weights of tasks that are not trained are left out.
-        loop: batch size, accumulation and seed.
-        tasks: those to train; the ones that no dataset present is used for are left out.
-        split: ``train``, ``val`` or ``test``.
-        world_size: number of processes.
-    Raises:
-        FileNotFoundError: no dataset in ``data.root``, see ``open_datasets``, or none for any of the tasks.
-        ValueError: ``data.tasks`` or ``data.task_weights`` names an unknown task.
+        mixture: with the transform that augments and resizes.
+        codec: frozen.
+        tasks: encoding of each task.
+        rank: of this process.
+        workers: processes that read ahead.
+        pixels: keep the label images, for losses behind the decoder.
+        device: where to encode, and where batches are put.
     """
-    resize = Compose([Resize(size=data.size)], tasks)
-    datasets: dict[str, Dataset] = {
-        name: InMemory(dataset, prepare=resize) for name, dataset in open_datasets(data.root, split).items()
-    }
-    for name in data.tasks or ():
-        choose("task", name, tasks)
-    wanted = tuple(tasks if data.tasks is None else data.tasks)
-    pairs = STABLEMTL_PAIRS if data.pairs is None else data.pairs
-    labelled = {task for name, task, _ in pairs if name in datasets}
-    if not labelled & set(wanted):
-        raise FileNotFoundError(
-            f"no dataset with a {split} split in {data.root} has labels for {', '.join(wanted)}; "
-            f"{', '.join(datasets)} can be used for {', '.join(sorted(labelled)) or 'nothing'}"
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        codec: LatentCodec,
+        tasks: Mapping[str, Task],
+        *,
+        rank: int = 0,
+        workers: int = 0,
+        pixels: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.mixture, self.codec, self.tasks = mixture, codec, tasks
+        self.rank, self.workers, self.pixels = rank, workers, pixels
+        self.device = torch.device(device)
+        self._feed = Feed(mixture, rank=rank, workers=workers)
+
+    def batch(self, step: int, micro: int = 0, rank: int = 0) -> LatentBatch:
+        """See :class:`LatentSource`; ``rank`` must be this process's own.
+
+        Raises:
+            ValueError: another rank.
+        """
+        if rank != self.rank:
+            raise ValueError(f"rank must be {self.rank}, that of this process, got {rank}.")
+        return self._encode(self._feed.batch(step, micro))
+
+    def only(self, tasks: Collection[str]) -> LiveLatents:
+        """See :class:`LatentSource`."""
+        return LiveLatents(
+            self.mixture.only(tasks),
+            self.codec,
+            self.tasks,
+            rank=self.rank,
+            workers=self.workers,
+            pixels=self.pixels,
+            device=self.device,
         )
-    entries = mixture_entries(datasets, pairs, tasks=[task for task in wanted if task in labelled])
-    weights = None
-    if data.task_weights is not None:
-        for name in data.task_weights:
-            choose("task", name, TASKS)
-        drawn = {entry.task for entry in entries}
-        weights = {task: weight for task, weight in data.task_weights.items() if task in drawn}
-    return Mixture(
-        entries,
-        batch_size=loop.batch_size,
-        seed=loop.seed,
-        accumulation=loop.accumulation,
-        world_size=world_size,
-        task_weights=weights,
-    )
+
+    def restart(self) -> None:
+        """See :class:`LatentSource`."""
+        self._feed.restart()
+
+    @torch.no_grad()
+    def _encode(self, batch: Batch) -> LatentBatch:
+        batch = batch.to(self.device)
+        labels = self.tasks[batch.task].encode(batch.target, batch.valid)
+        images = [batch.image * 2 - 1, labels]
+        if batch.image_next is not None:
+            images.insert(1, batch.image_next * 2 - 1)
+        latents = self.codec.encode(torch.cat(images)).float().unflatten(0, (-1, len(batch)))
+        return LatentBatch(
+            task=batch.task,
+            latent=latents[0],
+            latent_next=latents[1] if batch.image_next is not None else None,
+            target=latents[-1],
+            valid=valid_cells(batch.valid, self.codec.downscale),
+            keys=tuple(f"{name}/{key}" for name, key in zip(batch.datasets, batch.keys, strict=True)),
+            label=labels if self.pixels else None,
+            label_valid=batch.valid if self.pixels else None,
+        )
+
+
+def _cut(item: Kept, window: tuple[int, int], generator: torch.Generator) -> Kept:
+    """A random window of a sample, or all of an axis that is not longer than the window."""
+    sides = item.target.shape[-2:]
+    starts = [
+        int(torch.randint(max(1, side - length + 1), (), generator=generator))
+        for side, length in zip(sides, window, strict=True)
+    ]
+    rows, columns = (slice(start, start + length) for start, length in zip(starts, window, strict=True))
+    return Kept(*(values[..., rows, columns] for values in item))
 
 
 def _generator(seed: int, *words: str | int) -> torch.Generator:

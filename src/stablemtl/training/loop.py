@@ -2,194 +2,158 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from torch import Tensor, nn
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import nn
 
-from stablemtl.training.checkpoint import discard_checkpoint, load_checkpoint, save_checkpoint
+from stablemtl.training.checkpoint import (
+    best_checkpoint,
+    discard_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from stablemtl.training.config import LoopConfig
+from stablemtl.training.failures import DivergedError, explained
+from stablemtl.training.logs import Log, Progress, trackers
+from stablemtl.training.options import plain
+from stablemtl.training.state import TrainState
+from stablemtl.training.step import LossAt, train_step
+
+logger = logging.getLogger(__name__)
+
+_OVERFLOWS = 30
+"""Steps in a row that fp16 may skip; each halves the scale of its gradients, which starts at 2^16."""
 
 
-class Loss(NamedTuple):
-    """What a micro-batch gives."""
+class Watcher(Protocol):
+    """Follows the losses of a run, on every process alike, and goes on with it from a checkpoint."""
 
-    value: Tensor
-    """Scalar with a gradient."""
-    label: str
-    """What was trained, for the log: a task's name, or the kind of loss."""
+    def observe(self, step: int, label: str, loss: float) -> object:
+        """The loss of a step, from 0, over all its samples; not called for steps that changed nothing."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint is to keep, in JSON's types."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
+        ...
 
 
-class DivergedError(RuntimeError):
-    """The loss is not a number any more."""
-
-
-def make_accelerator() -> Accelerator:
-    """One process, or as many as ``accelerate launch`` started."""
-    # A step trains one task: the other tasks' projections take no part in it.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(kwargs_handlers=[unused])
+Preview = Callable[[nn.Module, int], dict[str, float]]
 
 
 def fit(
     accelerator: Accelerator,
     module: nn.Module,
-    loss_at: Callable[[nn.Module, int, int, int], Loss],
+    loss_at: LossAt,
     config: LoopConfig,
     folder: Path,
     *,
     run: Any,
+    data: Any = None,
+    elements: float = 1.0,
+    isolated: bool = True,
+    watcher: Watcher | None = None,
     resume: bool = True,
-    preview: Callable[[nn.Module, int], dict[str, float]] | None = None,
+    preview: Preview | None = None,
 ) -> None:
     """Train ``module`` until ``config.steps`` optimizer steps are done.
 
+    A step follows the gradient of the sum of all errors divided by the number of all valid elements, over its
+    micro-batches and processes: how its samples are split does not matter. A step without any valid element
+    changes nothing. At the end the module holds the result, on every process: the trained weights, or their
+    moving average.
+
     Args:
-        accelerator: from :func:`make_accelerator`.
+        accelerator: from :func:`stablemtl.training.launch.make_accelerator`.
         module: what is trained: its parameters that require a gradient.
         loss_at: (module, step, micro, rank) to the loss of a micro-batch; must depend on nothing else but
             torch's global generator, so that a resumed run repeats it.
         config: how long and how fast.
-        folder: receives ``train.jsonl`` and ``checkpoint``.
-        run: the whole run's options, kept in the checkpoint.
-        resume: continue from the checkpoint in ``folder``; otherwise it is removed.
-        preview: (module, step) to validation figures for the log; may write pictures.
+        folder: receives ``train.jsonl`` and ``checkpoints``.
+        run: the whole run's options, kept in the checkpoints.
+        data: what the samples are drawn from, in JSON's types; kept in the checkpoints, and not to change.
+        elements: about how many elements a micro-batch has. Sums are divided by it on their way through the
+            network, to stay in the range of half precision; the result does not depend on it.
+        isolated: all micro-batches of a step have the same label, which is checked; otherwise those of a step
+            are logged together, as ``depth+normal``.
+        watcher: sees the loss of every step; its state is part of the checkpoints.
+        resume: continue from the latest checkpoint in ``folder``; otherwise all are removed.
+        preview: (module, step) to validation figures for the log, lower ones better; may write pictures.
+            Called on every process, with a module that is not wrapped; the main process's figures count.
     Raises:
-        DivergedError: a loss or a gradient is not finite; the last checkpoint stays as it was.
+        DivergedError: a loss or a gradient is not finite; the checkpoints stay as they were, and the step's
+            samples are written to ``diverged_step_N.safetensors``.
+        OutOfMemoryError: a step does not fit into memory; the message says what to change.
+        LostProcessError: another process of the run has ended.
         ValueError: the checkpoint was written with other options.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer: Any = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-    )
-    module, optimizer = accelerator.prepare(module, optimizer)
+    state = TrainState(accelerator, module, config)
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:
-        discard_checkpoint(accelerator, folder)
-    start = load_checkpoint(accelerator, folder, run)
-    log = _Log(folder / "train.jsonl", accelerator.is_main_process, start)
-    with _Progress(accelerator.is_main_process, start, config.steps) as advance:
+        discard_checkpoints(accelerator, folder)
+    start = load_checkpoint(state, folder, run=run, data=data, watcher=watcher)
+    best = best_checkpoint(folder)
+    lowest = math.inf if best is None else best[1]
+    log = Log(folder / "train.jsonl", accelerator, start)
+    unit = 2.0 ** -round(math.log2(elements))  # a power of two: nothing is rounded
+    overflows = 0
+    with (
+        explained(accelerator, config),
+        trackers(accelerator, plain(run)),
+        Progress(accelerator.is_main_process, start, config.steps) as advance,
+    ):
         for step in range(start, config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = config.rate_at(step)
-            torch.manual_seed(_seed(config.seed, step, accelerator.process_index))
-            total, label = 0.0, ""
-            for micro in range(config.accumulation):
-                loss = loss_at(module, step, micro, accelerator.process_index)
-                accelerator.backward(loss.value / config.accumulation)
-                total, label = total + float(loss.value.detach()) / config.accumulation, loss.label
-            if not math.isfinite(total):
+            result = train_step(state, loss_at, config, folder, step, unit, isolated)
+            if result.skipped:
+                if accelerator.is_main_process:
+                    logger.warning("step %d (%s) changed nothing: %s", step, result.label, result.skipped)
+                log.skip(step, result.label)
+            else:
+                log.add(step, result.label, result.loss, result.norm)
+                if watcher is not None:
+                    watcher.observe(step, result.label, result.loss)
+            overflows = overflows + 1 if math.isnan(result.norm) else 0
+            if overflows > _OVERFLOWS:
                 raise DivergedError(
-                    f"the loss of step {step} ({label}) is {total}; lower --loop.learning-rate and run again"
+                    f"the gradients of {overflows} steps in a row, up to step {step}, do not fit into fp16; "
+                    "use --loop.mixed-precision bf16"
                 )
-            norm = float(accelerator.clip_grad_norm_(parameters, config.gradient_clip))
-            if not math.isfinite(norm):
-                raise DivergedError(
-                    f"the gradient of step {step} ({label}) is {norm}; lower --loop.learning-rate, run again"
-                )
-            optimizer.step()
-            optimizer.zero_grad()
-            log.add(step, label, total, norm)
-            advance(label, total)
-            last = step + 1 == config.steps
-            if (step + 1) % config.log_every == 0 or last:
+            advance(result.label, None if result.skipped else result.loss)
+            done, last = step + 1, step + 1 == config.steps
+            if done % config.log_every == 0 or last:
                 log.flush(config.rate_at(step))
-            if (
-                preview is not None
-                and config.preview_every
-                and ((step + 1) % config.preview_every == 0 or last)
-            ):
-                module.eval()
-                log.write(
-                    {"step": step + 1, "validation": preview(accelerator.unwrap_model(module), step + 1)}
+            validation = None
+            if preview is not None and config.preview_every and (done % config.preview_every == 0 or last):
+                validation = _validated(state, preview, done, log)
+            better = config.keep_best and validation is not None and validation < lowest
+            lowest = validation if better and validation is not None else lowest
+            if done % config.checkpoint_every == 0 or last or better:
+                save_checkpoint(
+                    state,
+                    folder,
+                    done,
+                    run=run,
+                    data=data,
+                    watched=None if watcher is None else watcher.state_dict(),
+                    validation=validation,
+                    keep_last=config.keep_last,
+                    keep_best=config.keep_best,
                 )
-                module.train()
-            if (step + 1) % config.checkpoint_every == 0 or last:
-                save_checkpoint(accelerator, folder, step + 1, run)
+    state.finish()
 
 
-def _seed(*words: int) -> int:
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
-
-
-class _Log:
-    """Lines of JSON: mean loss and gradient norm by label since the last line."""
-
-    def __init__(self, path: Path, active: bool, start: int) -> None:
-        self.path, self.active = path, active
-        self.sums: dict[str, list[float]] = {}
-        self.step, self.began, self.since = start, time.perf_counter(), start
-        if active and path.exists():
-            # Lines after the checkpoint belong to steps that will be done again.
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= start]
-            beside = path.with_name(f"{path.name}.part")
-            beside.write_text("".join(line + "\n" for line in kept))
-            beside.replace(path)
-
-    def add(self, step: int, label: str, loss: float, norm: float) -> None:
-        entry = self.sums.setdefault(label, [0.0, 0.0, 0.0])
-        for i, value in enumerate((1.0, loss, norm)):
-            entry[i] += value
-        self.step = step + 1
-
-    def flush(self, rate: float) -> None:
-        seconds = time.perf_counter() - self.began
-        losses = {label: round(s / n, 6) for label, (n, s, _) in sorted(self.sums.items())}
-        norms = {label: round(g / n, 4) for label, (n, _, g) in sorted(self.sums.items())}
-        speed = round((self.step - self.since) / max(seconds, 1e-9), 3)
-        self.write(
-            {
-                "step": self.step,
-                "loss": losses,
-                "gradient_norm": norms,
-                "learning_rate": rate,
-                "steps_per_second": speed,
-            }
-        )
-        self.sums, self.began, self.since = {}, time.perf_counter(), self.step
-
-    def write(self, line: dict[str, Any]) -> None:
-        if self.active:
-            with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-
-
-def _step_of(line: str) -> float:
-    """The step of a line of the log; infinite for one that was cut off."""
-    try:
-        return float(json.loads(line)["step"])
-    except ValueError:
-        return math.inf
-
-
-class _Progress:
-    """Progress bar on the main process, with the latest loss of each label."""
-
-    def __init__(self, active: bool, start: int, steps: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        text = TextColumn("{task.fields[text]}")
-        self.bar = Progress(
-            BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(), text, disable=not active
-        )
-        self.task = self.bar.add_task("train", total=steps, completed=start, text="")
-        self.means: dict[str, float] = {}
-
-    def __enter__(self) -> Callable[[str, float], None]:
-        self.bar.__enter__()
-        return self._advance
-
-    def __exit__(self, *error: Any) -> None:
-        self.bar.__exit__(*error)
-
-    def _advance(self, label: str, loss: float) -> None:
-        self.means[label] = 0.9 * self.means.get(label, loss) + 0.1 * loss
-        text = "  ".join(f"{name} {value:.3f}" for name, value in sorted(self.means.items()))
-        self.bar.update(self.task, advance=1, text=text)
+def _validated(state: TrainState, preview: Preview, done: int, log: Log) -> float | None:
+    """Mean of the main process's validation figures, on every process; None if there are none."""
+    with state.evaluated() as evaluated:
+        figures = preview(evaluated, done)
+    log.write({"step": done, "validation": figures})
+    return broadcast_object_list([sum(figures.values()) / len(figures) if figures else None])[0]

@@ -1,10 +1,13 @@
-"""Named runs: functions that return a configuration. Every field can be overridden on the command line."""
+"""The four steps that make the nano model from random weights and rendered scenes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stablemtl.models.builders import nano_task_attention_config
+from stablemtl.tasks import TASKS
+from stablemtl.tasks.base import choose
 from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun
 
 NANO_TASK_OPTIONS: dict[str, dict[str, str | float]] = {
@@ -68,6 +71,7 @@ def nano_stage1() -> StageRun:
         loop=LoopConfig(steps=1900, batch_size=8, learning_rate=2.5e-4, weight_decay=0.01, warmup_steps=100),
         out=Path("runs/nano-stage1"),
         init=Path("runs/nano-flow/pipeline"),
+        task_options=NANO_TASK_OPTIONS,  # of a model made with --codec; with init they are its own
     )
 
 
@@ -83,10 +87,28 @@ def nano_stage2() -> StageRun:
     )
 
 
-RECIPES = {
-    "nano-codec": nano_codec,
-    "nano-flow": nano_flow,
-    "nano-stage1": nano_stage1,
-    "nano-stage2": nano_stage2,
-}
-"""Name on the command line to recipe, in the order of use."""
+def nano_stage1_fresh() -> StageRun:
+    """Stage 1 of the nano model from random weights, without the warm-up: where its ablations start."""
+    return replace(
+        nano_stage1(),
+        init=None,
+        codec=Path("runs/nano-codec/codec"),
+        task_options=NANO_TASK_OPTIONS,
+        out=Path("runs/nano-stage1-fresh"),
+    )
+
+
+def nano_single_task(task: str) -> StageRun:
+    """Stage 1 of the nano model for one task alone, from random weights.
+
+    Raises:
+        ValueError: unknown task.
+    """
+    choose("task", task, TASKS)
+    run = nano_stage1_fresh()
+    return replace(
+        run,
+        tasks=(task,),
+        data=replace(run.data, task_weights=None),
+        out=Path(f"runs/nano-single-{task.replace('_', '-')}"),
+    )
