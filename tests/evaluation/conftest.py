@@ -1,4 +1,4 @@
-"""A small dataset with random labels of every task, and predictors whose figures are known beforehand."""
+"""Small datasets with random labels of every task, and predictors whose figures are known beforehand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,11 @@ from torch import Tensor
 from stablemtl import StableMTLPipeline
 from stablemtl.data import Sample
 from stablemtl.evaluation.predictor import PipelinePredictor
+from stablemtl.synth.layouts.cityscapes import write_cityscapes
+from stablemtl.synth.layouts.diode import write_diode
+from stablemtl.synth.layouts.kitti_depth import write_kitti_depth
+from stablemtl.synth.layouts.kitti_flow import write_kitti_flow
+from stablemtl.synth.layouts.midintrinsics import write_midintrinsics, write_midintrinsics_albedo
 from stablemtl.tasks import TASKS, Task
 
 SIZE = (18, 26)
@@ -86,27 +92,26 @@ class SoftCodec:
 
 
 class Oracle:
-    """Predicts the round trip of the ground truth, which it knows by its image, after ``change``."""
+    """Predicts the round trip of the ground truth after ``change``; ``seen`` are the frames it was asked."""
 
-    def __init__(self, pipe: StableMTLPipeline, dataset: Toys, change: Callable[[Tensor], Tensor]) -> None:
-        stand_in: Any = SimpleNamespace(tasks=pipe.tasks, vae=pipe.vae, codec=SoftCodec())
+    def __init__(self, pipe: StableMTLPipeline, change: Callable[[Tensor], Tensor]) -> None:
+        stand_in: Any = SimpleNamespace(
+            tasks=pipe.tasks, vae=pipe.vae, codec=SoftCodec(), config={"default_processing_resolution": 0}
+        )
         self.codec = PipelinePredictor(stand_in)
-        self.dataset, self.change = dataset, change
+        self.change = change
+        self.seen: list[Sample] = []
 
     @property
     def tasks(self) -> Mapping[str, Task]:
         return self.codec.tasks
 
-    def predict(
-        self, task: str, images: Sequence[Tensor], images_next: Sequence[Tensor | None]
-    ) -> list[Tensor]:
-        readable = [i for i in range(len(self.dataset)) if i not in self.dataset.broken]
-        samples = [self.dataset.load(index, task) for index in readable]
-        known = [next(s for s in samples if torch.equal(s.image, image)) for image in images]
-        return [self.change(self.round_trip(task, sample.target, sample.valid)) for sample in known]
+    def predict(self, samples: Sequence[Sample], *, resolution: int | None) -> list[Tensor]:
+        self.seen += samples
+        return [self.change(self.round_trip(sample, resolution=resolution)) for sample in samples]
 
-    def round_trip(self, task: str, target: Tensor, valid: Tensor) -> Tensor:
-        return self.codec.round_trip(task, target, valid)
+    def round_trip(self, sample: Sample, *, resolution: int | None) -> Tensor:
+        return self.codec.round_trip(sample, resolution=resolution)
 
 
 @pytest.fixture
@@ -116,10 +121,10 @@ def toys() -> Callable[..., Toys]:
 
 @pytest.fixture
 def oracle(tiny_pipeline: StableMTLPipeline) -> Callable[..., Oracle]:
-    """``oracle(dataset, change)``."""
+    """``oracle(change)``."""
 
-    def make(dataset: Toys, change: Callable[[Tensor], Tensor] = lambda values: values) -> Oracle:
-        return Oracle(tiny_pipeline, dataset, change)
+    def make(change: Callable[[Tensor], Tensor] = lambda values: values) -> Oracle:
+        return Oracle(tiny_pipeline, change)
 
     return make
 
@@ -137,3 +142,66 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         setattr(fakes, name, (17 + number, 24 + 2 * number))
     root: Path = fakes.write_all(tmp_path_factory.mktemp("data"))
     return root
+
+
+@pytest.fixture(scope="session")
+def bench_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The five evaluation sets in their layouts, two frames each, sizes not square and all different."""
+    root = tmp_path_factory.mktemp("bench")
+    write_bench(root)
+    return root
+
+
+def write_bench(root: Path) -> None:
+    """Smooth random pictures and labels."""
+    rng = np.random.default_rng(5)
+    for number in range(2):
+        size = (20, 36)
+        ids = rng.choice([7, 11, 23, 26, 4], size=(5, 9)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        write_cityscapes(root / "cityscapes", "ulm", number, image=_picture(rng, size), label_ids=ids)
+        size = (24, 34)
+        depth = 2 + 8 * _smooth(rng, size, 1)[..., 0]
+        normal = _smooth(rng, size, 3) + np.array([-0.5, -0.5, 1.5])
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        write_diode(
+            root / "diode",
+            ("indoors", "outdoor")[number],
+            1,
+            2,
+            f"frame_{number}",
+            image=_picture(rng, size),
+            depth_m=depth,
+            normal=normal,
+            valid=rng.random(size) > 0.2,
+        )
+        size = (28, 60)
+        sparse = np.where(rng.random(size) > 0.4, 5 + 40 * _smooth(rng, size, 1)[..., 0], 0.0)
+        drive = "2011_09_26_drive_0002_sync"
+        write_kitti_depth(root / "kitti_depth", drive, number, image=_picture(rng, size), depth_m=sparse)
+        size = (26, 54)
+        disparity = 4 + 10 * _smooth(rng, size, 1)[..., 0]
+        write_kitti_flow(
+            root / "kitti_flow_2015",
+            number,
+            image=_picture(rng, size),
+            image_next=_picture(rng, size),
+            flow=8 * _smooth(rng, size, 2) - 3,
+            flow_valid=rng.random(size) > 0.3,
+            disparity=disparity,
+            disparity_next=np.where(rng.random(size) > 0.2, disparity * 1.2, 0.0),
+            focal_px=40.0,
+            center_px=(27.0, 13.0),
+        )
+        size = (22, 32)
+        write_midintrinsics(root / "midintrinsics", "everett_1", number, color=2 * _smooth(rng, size, 3))
+    write_midintrinsics_albedo(root / "midintrinsics", "everett_1", 0.1 + 0.8 * _smooth(rng, size, 3))
+
+
+def _smooth(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
+    """(H, W, C) in [0, 1]."""
+    coarse = torch.from_numpy(rng.random((1, channels, 3, 4)))
+    return F.interpolate(coarse, size, mode="bilinear")[0].permute(1, 2, 0).numpy().astype(np.float32)
+
+
+def _picture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    return (255 * _smooth(rng, size, 3)).astype(np.uint8)

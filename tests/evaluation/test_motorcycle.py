@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from stablemtl import StableMTLPipeline
+from stablemtl.data import Sample
 from stablemtl.evaluation.motorcycle import Motorcycle, depth_m, flow_px
 from stablemtl.evaluation.predictor import PipelinePredictor
-from stablemtl.evaluation.runner import score
+from stablemtl.evaluation.protocols import native_benchmark
+from stablemtl.evaluation.scoring import score
 
 
 def test_depth_and_flow_by_hand() -> None:
@@ -73,18 +75,19 @@ def test_scored_as_users_predict(tiny_pipeline: StableMTLPipeline) -> None:
         task_options=tiny_pipeline.config["task_options"],
         default_processing_resolution=48,
     )
-    predictor = PipelinePredictor(pipe, processing_resolution=None)
+    predictor = PipelinePredictor(pipe)
     sample = Motorcycle().load(0, "optical_flow")
-    assert predictor.round_trip("optical_flow", sample.target, sample.valid).shape == (2, 500, 741)
+    assert predictor.round_trip(sample, resolution=None).shape == (2, 500, 741)
     expected = pipe(sample.image, sample.image_next, tasks="optical_flow")["optical_flow"].values
-    predicted = predictor.predict("optical_flow", [sample.image], [sample.image_next])[0]
+    predicted = predictor.predict([sample], resolution=None)[0]
     assert torch.equal(predicted, torch.from_numpy(expected).permute(2, 0, 1))
     for task, headline in (("depth", "abs_rel"), ("optical_flow", "epe")):
-        found = score(Motorcycle(), task, predictor)
+        found = score(Motorcycle(), native_benchmark("motorcycle", task), predictor)
         assert found.n == 1
         assert found.headline == headline
         assert np.isfinite([found.model[headline], found.constant[headline], found.ceiling[headline]]).all()
-        assert set(found.unaligned) == {"model", "ceiling"}
+        assert set(found.unaligned) == {"model", "constant", "ceiling"}
+        assert not found.intervals  # one image tells nothing of the spread
 
 
 def test_ceiling_keeps_pixels_through_the_resize(
@@ -100,7 +103,14 @@ def test_ceiling_keeps_pixels_through_the_resize(
             return latents
 
     monkeypatch.setattr(StableMTLPipeline, "codec", Same())
-    predictor = PipelinePredictor(tiny_pipeline, processing_resolution=13)
     target = torch.tensor([6.0, -4.0])[:, None, None].expand(2, 16, 26)
-    valid = torch.ones(1, 16, 26, dtype=torch.bool)
-    assert predictor.round_trip("optical_flow", target, valid) == pytest.approx(target, abs=1e-4)
+    sample = Sample(
+        image=torch.zeros(3, 16, 26),
+        target=target,
+        valid=torch.ones(1, 16, 26, dtype=torch.bool),
+        task="optical_flow",
+        dataset="flat",
+        key="0",
+    )
+    decoded = PipelinePredictor(tiny_pipeline).round_trip(sample, resolution=13)
+    assert decoded == pytest.approx(target, abs=1e-4)

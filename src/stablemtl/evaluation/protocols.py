@@ -1,61 +1,107 @@
-"""How each (dataset, task) pair is scored, as data."""
+"""The benchmarks of each protocol, as data.
+
+- ``paper``: what the published evaluation of StableMTL computes (arXiv 2506.08013 and its released code), its
+  quirks included and named. Labels come down to the network's size by nearest-exact resizing.
+- ``standard``: what the field reports on the same data. Predictions go up to the size of the labels; usual
+  masks and figures; predictions in a unit of their own are scored without a fit as well.
+- ``native``: every frame at its own size, for data that were made at the size that a model works at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from typing import Any
 
+from stablemtl.evaluation.benchmark import Benchmark
+from stablemtl.evaluation.protocol_tables import DEPTH_RANGE, PAPER, STANDARD
 from stablemtl.tasks import TASKS
 
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationProtocol:
-    """One row of the table."""
-
-    dataset: str
-    """Name of the dataset."""
-    task: str
-    """Name of the task."""
-    headline: str
-    """The figure that goes into tables and is compared."""
-    metric_options: Mapping[str, float] = field(default_factory=dict)
-    """Arguments of the task's ``metric``."""
-    aligned: bool = True
-    """Whether the metric fits predictions to each image's ground truth (scale, or scale and shift)."""
+NAMES = ("paper", "standard", "native")
+"""The protocols."""
 
 
-# Rendered and measured depths alike end at 80 m; predictions are clipped to the same range after alignment.
-_DEPTH_RANGE = {"min_depth_m": 1e-3, "max_depth_m": 80.0}
+def _native(dataset: str, task: str, **entries: Any) -> Benchmark:
+    return Benchmark(protocol="native", dataset=dataset, task=task, **{**_NATIVE[task], **entries})
 
-PROTOCOLS: tuple[EvaluationProtocol, ...] = (
-    EvaluationProtocol(dataset="hypersim", task="albedo", headline="rmse"),
-    EvaluationProtocol(dataset="hypersim", task="shading", headline="rmse"),
-    EvaluationProtocol(dataset="hypersim", task="depth", headline="abs_rel", metric_options=_DEPTH_RANGE),
-    EvaluationProtocol(dataset="hypersim", task="normal", headline="mean_angular_error", aligned=False),
-    EvaluationProtocol(dataset="vkitti2", task="semantic", headline="miou", aligned=False),
-    EvaluationProtocol(dataset="vkitti2", task="normal", headline="mean_angular_error", aligned=False),
-    EvaluationProtocol(dataset="vkitti2", task="depth", headline="abs_rel", metric_options=_DEPTH_RANGE),
-    EvaluationProtocol(dataset="vkitti2", task="optical_flow", headline="epe"),
-    EvaluationProtocol(dataset="vkitti2", task="scene_flow", headline="epe3d"),
-    EvaluationProtocol(dataset="flyingthings3d", task="optical_flow", headline="epe"),
-    EvaluationProtocol(dataset="flyingthings3d", task="scene_flow", headline="epe3d"),
-    EvaluationProtocol(dataset="flyingchairs", task="optical_flow", headline="epe"),
-    EvaluationProtocol(dataset="motorcycle", task="depth", headline="abs_rel", metric_options=_DEPTH_RANGE),
-    EvaluationProtocol(dataset="motorcycle", task="optical_flow", headline="epe"),
+
+_NATIVE: dict[str, dict[str, Any]] = {
+    "semantic": {"headline": "miou", "aggregation": "counts"},
+    "normal": {"headline": "mean_angular_error"},
+    # Rendered and measured depths alike end at 80 m; predictions are clipped there after alignment.
+    "depth": {
+        "headline": "abs_rel",
+        "alignment": "scale and shift",
+        "metric_options": DEPTH_RANGE,
+        "in_own_unit": True,
+    },
+    "optical_flow": {
+        "headline": "epe",
+        "alignment": "scale per channel",
+        "aggregation": "pixels",
+        "in_own_unit": True,
+    },
+    "scene_flow": {
+        "headline": "epe3d",
+        "alignment": "scale per channel",
+        "aggregation": "pixels",
+        "in_own_unit": True,
+    },
+    "shading": {"headline": "rmse", "alignment": "scale"},
+    "albedo": {"headline": "rmse", "alignment": "scale"},
+}
+
+NATIVE: tuple[Benchmark, ...] = (
+    _native("hypersim", "albedo"),
+    _native("hypersim", "shading"),
+    _native("hypersim", "depth"),
+    _native("hypersim", "normal"),
+    _native("vkitti2", "semantic"),
+    _native("vkitti2", "normal"),
+    _native("vkitti2", "depth"),
+    _native("vkitti2", "optical_flow"),
+    _native("vkitti2", "scene_flow"),
+    _native("flyingthings3d", "optical_flow"),
+    _native("flyingthings3d", "scene_flow"),
+    _native("flyingchairs", "optical_flow"),
+    _native("motorcycle", "depth", size="default"),
+    _native("motorcycle", "optical_flow", size="default"),
 )
-"""The known pairs. For a dataset that is not here, a task is scored as in its first row."""
+"""The training sets' held-out parts, and the real stereo pair. Other data are scored alike."""
+
+PROTOCOLS: dict[str, tuple[Benchmark, ...]] = {"paper": PAPER, "standard": STANDARD, "native": NATIVE}
+"""The known benchmarks of each protocol."""
 
 
-def protocol_for(dataset: str, task: str) -> EvaluationProtocol:
-    """The row of a pair; the first row of the task for another dataset; its defaults for another task.
+def native_benchmark(dataset: str, task: str) -> Benchmark:
+    """The benchmark of any dataset and task at the frames' own size.
 
     Raises:
         KeyError: no such task.
     """
-    rows = [row for row in PROTOCOLS if row.task == task]
-    for row in rows:
-        if row.dataset == dataset:
-            return row
-    if rows:
-        return replace(rows[0], dataset=dataset)
-    return EvaluationProtocol(dataset=dataset, task=task, headline=TASKS[task].spec.headline)
+    known = next((b for b in NATIVE if (b.dataset, b.task) == (dataset, task)), None)
+    if known is not None:
+        return known
+    if task in _NATIVE:
+        return _native(dataset, task)
+    return Benchmark(protocol="native", dataset=dataset, task=task, headline=TASKS[task].spec.headline)
+
+
+def benchmarks_of(protocol: str, dataset: str, tasks: tuple[str, ...]) -> list[Benchmark]:
+    """What a protocol asks of a dataset.
+
+    Args:
+        protocol: one of ``NAMES``, or ``auto``: ``paper`` where it has the dataset, ``native`` elsewhere.
+        dataset: name of the dataset.
+        tasks: that the dataset labels.
+    Returns:
+        In the order of the protocol; empty if it does not have the dataset.
+    Raises:
+        ValueError: no such protocol.
+    """
+    if protocol not in (*NAMES, "auto"):
+        raise ValueError(f"unknown protocol {protocol!r}; choose from {', '.join(NAMES)}, auto")
+    if protocol == "native":
+        return [native_benchmark(dataset, task) for task in tasks]
+    known = [b for b in PROTOCOLS["paper" if protocol == "auto" else protocol] if b.dataset == dataset]
+    if protocol == "auto" and not known:
+        return benchmarks_of("native", dataset, tasks)
+    return [b for b in known if b.task in tasks]

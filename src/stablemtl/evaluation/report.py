@@ -1,4 +1,4 @@
-"""What an evaluation found: figures of each (dataset, task) pair, as JSON and as a table."""
+"""What an evaluation found: figures of each benchmark, as data, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -7,101 +7,60 @@ import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stablemtl.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
+from stablemtl.evaluation.records import write_records
+from stablemtl.evaluation.scores import Score, as_dicts
 from stablemtl.writers import staged_file
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_LIBRARIES = ("torch", "diffusers", "numpy", "torchmetrics", "scikit-image")
-_COLUMNS = ("dataset", "task", "figure", "n", "model", "constant", "ceiling", "gain", "not aligned")
-Figures = Mapping[str, float]
+_LIBRARIES = ("torch", "diffusers", "numpy", "scikit-image")
+_COLUMNS = (
+    *("dataset", "task", "figure", "n", "model", f"{LEVEL:.0%}"),
+    *("constant", "ceiling", "gain", "not aligned"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unreadable:
-    """A sample that was left out."""
-
-    index: int
-    """Number of the sample in its dataset."""
-    error: str
-    """What the dataset's reader said."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Figures of one (dataset, task) pair. The rows were computed by the same metric on the same samples."""
+class Failure:
+    """A dataset that could not be scored at all."""
 
     dataset: str
-    task: str
-    headline: str
-    """The figure that is compared."""
-    higher_is_better: bool
-    """Direction of the headline figure."""
-    metric_options: Mapping[str, float]
-    """Arguments of the metric."""
-    n: int
-    """Samples scored."""
-    model: Figures
-    """The model's figures."""
-    constant: Figures
-    """Figures of the best constant prediction."""
-    constant_value: list[float]
-    """That constant, one number for each channel, before alignment."""
-    ceiling: Figures
-    """Figures of the ground truth after the task's encoding and the latent codec, there and back."""
-    unaligned: Mapping[str, Figures] = field(default_factory=dict)
-    """``model`` and ``ceiling`` in their own unit, where the scale is known and the metric would align."""
-    unlabelled: int = 0
-    """Samples left out because no pixel is valid."""
-    unreadable: tuple[Unreadable, ...] = ()
-    """Samples left out because they could not be read."""
-    seconds: float = 0.0
-    """Wall time [s]."""
-
-    @property
-    def improvement(self) -> float:
-        """Of the model's headline over the constant's; nan where that has no meaning (constant at 0).
-
-        Where lower is better (constant - model) / constant [%], 100 being perfect; where higher is better the
-        ratio model / constant, because a constant's mIoU is close to 0 and per cents of it would mislead.
-        """
-        model, constant = (row.get(self.headline, math.nan) for row in (self.model, self.constant))
-        if constant == 0:
-            return math.nan
-        return model / constant if self.higher_is_better else 100 * (constant - model) / constant
-
-    @property
-    def improvement_unit(self) -> str:
-        """``%`` or ``ratio``."""
-        return "ratio" if self.higher_is_better else "%"
-
-    @property
-    def complete(self) -> bool:
-        """Whether every sample asked for was read, and at least one was scored."""
-        return self.n > 0 and not self.unreadable
+    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All pairs, and what is needed to get the same figures again."""
+    """All benchmarks, and what is needed to get the same figures again."""
 
     model: str
     """Name, folder or hub id the model was loaded from."""
     single_stream: bool
     """Whether the auxiliary network alone was scored."""
     split: str
-    limit: int
-    """Samples of each pair at most; 0 for all."""
+    limit: int | None
+    """Samples of each benchmark at most; 0 for all, None for the default of each protocol."""
     device: str
     dtype: str
     scores: tuple[Score, ...]
+    protocol: str = "auto"
+    """Which protocol was asked for."""
+    failures: tuple[Failure, ...] = ()
+    """Datasets that are there but could not be opened."""
     seeds: Mapping[str, Any] = field(default_factory=dict)
-    """Seeds of rendered data, by name of their recipe. The evaluation itself draws no random number."""
+    """Seeds of rendered data, by name of their recipe."""
+    bootstrap: Mapping[str, float] = field(
+        default_factory=lambda: {"resamples": RESAMPLES, "seed": SEED, "level": LEVEL}
+    )
+    """How confidence intervals were drawn: the only random numbers of an evaluation."""
+    processes: int = 1
+    """Processes that shared the work; it changes no figure."""
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     """Versions of Python, of this package and of the libraries it computes with."""
     seconds: float = 0.0
@@ -109,15 +68,13 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether every sample asked for was scored."""
-        return all(score.complete for score in self.scores)
+        """Whether everything asked for was scored."""
+        return not self.failures and all(score.complete for score in self.scores)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; figures that are not finite become None."""
-        content = asdict(self)
-        for entry, score in zip(content["scores"], self.scores, strict=True):
-            entry["improvement"] = score.improvement
-            entry["improvement_unit"] = score.improvement_unit
+        content = {one.name: as_dicts(getattr(self, one.name)) for one in fields(self)}
+        content["scores"] = [score.to_dict() for score in self.scores]
         plain: dict[str, Any] = _plain(content)
         return plain
 
@@ -132,8 +89,12 @@ class Report:
             beside.write_text(text, encoding="utf-8")
         return Path(path)
 
+    def save_records(self, path: str | os.PathLike[str]) -> Path:
+        """Write the images one by one as Parquet, see :mod:`stablemtl.evaluation.records`."""
+        return write_records(path, [(score.benchmark, score.records) for score in self.scores])
+
     def table(self) -> Table:
-        """The headline figures for a console."""
+        """The figures for a console, one line each."""
         from rich.table import Table
         from rich.text import Text
 
@@ -152,11 +113,28 @@ class Report:
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for score in self.scores:
-            rows = (score.model, score.constant, score.ceiling)
-            figures = [_number(row.get(score.headline, math.nan)) for row in rows]
-            unaligned = score.unaligned.get("model", {}).get(score.headline)
-            cells = (score.dataset, score.task, score.headline, str(score.n), *figures, _gain(score))
-            yield (*cells, "" if unaligned is None else _number(unaligned))
+            for figure in (score.headline, *score.benchmark.also):
+                yield _row(score, figure)
+
+
+def _row(score: Score, figure: str) -> tuple[str, ...]:
+    model, *bounds = (
+        _number(row.get(figure, math.nan)) for row in (score.model, score.constant, score.ceiling)
+    )
+    low, high = (_number(value, 3) for value in score.intervals.get(figure, (math.nan, math.nan)))
+    unaligned = score.unaligned.get("model", {}).get(figure)
+    first = figure == score.headline
+    return (
+        f"{score.dataset} {score.benchmark.variant}".strip(),
+        score.task,
+        figure,
+        str(score.n),
+        model,
+        "" if low == "-" else f"{low} .. {high}",
+        *bounds,
+        _gain(score) if first else "",
+        "" if unaligned is None else _number(unaligned),
+    )
 
 
 def versions() -> dict[str, str]:
@@ -177,8 +155,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4g}"
+def _number(value: float, digits: int = 4) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}g}"
 
 
 def _gain(score: Score) -> str:

@@ -1,8 +1,4 @@
-"""Scores a model on every (dataset, task) pair of a data folder, beside what it must beat and what it cannot.
-
-Three rows by the same metric on the same samples: the model; the best constant prediction (see
-:mod:`stablemtl.evaluation.trivial`); and the codec's ceiling, the ground truth encoded and decoded again.
-"""
+"""Scores a model on every benchmark of a data folder."""
 
 from __future__ import annotations
 
@@ -10,92 +6,110 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from stablemtl.data import Dataset, Sample, open_datasets
+from stablemtl.data.catalog import PARTS, DatasetInfo, datasets_in
+from stablemtl.data.prepared import open_prepared
+from stablemtl.data.sample import Dataset, EmptySplitError
+from stablemtl.evaluation.benchmark import Benchmark
+from stablemtl.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
 from stablemtl.evaluation.motorcycle import Motorcycle
-from stablemtl.evaluation.predictor import PipelinePredictor, Predictor
-from stablemtl.evaluation.protocols import protocol_for
-from stablemtl.evaluation.report import Report, Score, Unreadable
-from stablemtl.evaluation.trivial import BestConstant, constant_candidates
+from stablemtl.evaluation.predictor import PipelinePredictor
+from stablemtl.evaluation.protocols import PAPER, benchmarks_of, native_benchmark
+from stablemtl.evaluation.ranks import Alone, Ranks
+from stablemtl.evaluation.report import Failure, Report
+from stablemtl.evaluation.scoring import Progress, score
 from stablemtl.tasks import TASKS
 from stablemtl.tasks.base import choose
 
 if TYPE_CHECKING:
     from stablemtl.pipeline import StableMTLPipeline
 
+NATIVE_LIMIT = 60
+"""Samples of each benchmark of the ``native`` protocol, unless told otherwise; other protocols take all."""
+
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called with a pair's name, samples done, and samples in all."""
 
+class Job(NamedTuple):
+    """A benchmark and the dataset to compute it on, opened as it asks."""
 
-class _Job(NamedTuple):
+    benchmark: Benchmark
     dataset: Dataset
-    task: str
-    predictor: Predictor
 
 
 def evaluate(
     pipe: StableMTLPipeline,
     data: str | os.PathLike[str],
     *,
+    protocol: str = "auto",
     split: str = "test",
-    limit: int = 60,
+    limit: int | None = None,
     tasks: Collection[str] | None = None,
     single_stream: bool = False,
     motorcycle: bool = True,
     batch_size: int = 4,
+    ranks: Ranks | None = None,
+    resamples: int = RESAMPLES,
     on_progress: Progress | None = None,
 ) -> Report:
-    """Score a pipeline on held-out data, at the data's own resolution.
+    """Score a pipeline on labelled data.
 
     Args:
         pipe: the model with its codec and encodings.
-        data: data folder, see :func:`stablemtl.data.open_datasets`.
+        data: data folder, see :func:`stablemtl.data.datasets_in`.
+        protocol: ``paper``, ``standard`` or ``native``, see :mod:`stablemtl.evaluation.protocols`; ``auto``
+            is the paper's for the datasets that it evaluates on, native for others.
         split: ``train``, ``val`` or ``test``.
-        limit: samples of each pair at most, spread evenly over the split; 0 for all.
+        limit: samples of each benchmark at most, spread evenly; 0 for all. All by default, but 60 in the
+            native protocol.
         tasks: to score; all that the data labels and the model knows by default.
         single_stream: score the auxiliary network's own predictions (StableMTL-S).
-        motorcycle: add a real stereo pair, predicted as users do: at the model's default resolution, and
-            scored at the size of the pair.
+        motorcycle: with the native protocol, add a real stereo pair, predicted as users do: at the model's
+            default resolution, and scored at the size of the pair.
         batch_size: frames computed together.
+        ranks: the processes that share the work, all of which call this; one by default.
+        resamples: draws for the confidence intervals.
         on_progress: told after each sample.
     Returns:
-        Figures of all pairs. Samples that cannot be read are listed there, and the others scored.
+        Figures of all benchmarks. Samples and datasets that cannot be read are listed there, and the others
+        scored.
     Raises:
-        FileNotFoundError: no such folder, or nothing of the split in it.
+        FileNotFoundError: no such folder, or nothing of the split and protocol in it.
         ValueError: a task is unknown to the model or labelled nowhere, a number is out of range, or a
             prediction is not finite.
     """
     start = time.perf_counter()
-    if limit < 0 or batch_size < 1:
+    if (limit is not None and limit < 0) or batch_size < 1:
         raise ValueError(
             f"limit must be 0 (all) or more and batch_size 1 or more, got {limit} and {batch_size}."
         )
-    own_size = PipelinePredictor(pipe, processing_resolution=0, single_stream=single_stream)
-    as_user = PipelinePredictor(pipe, processing_resolution=None, single_stream=single_stream)
-    wanted = pipe.tasks.keys() if tasks is None else list(tasks)
-    for task in wanted:
+    for task in tasks or ():
         choose("task", task, pipe.tasks)
-    jobs = [
-        _Job(dataset, task, own_size)
-        for dataset in open_datasets(data, split).values()
-        for task in dataset.tasks
-        if task in wanted
+    ranks = ranks or Alone()
+    predictor = PipelinePredictor(pipe, single_stream=single_stream)
+    wanted = list(pipe.tasks) if tasks is None else list(tasks)
+    jobs, failures = open_benchmarks(data, protocol=protocol, split=split, tasks=wanted)
+    if motorcycle and protocol in ("auto", "native"):
+        pair = Motorcycle()
+        jobs += [Job(native_benchmark(pair.name, t), pair) for t in pair.tasks if t in wanted]
+    if tasks is not None and not failures:
+        _check_labelled(tasks, {job.benchmark.task for job in jobs}, data, split)
+    scores = [
+        score(
+            job.dataset,
+            job.benchmark,
+            predictor,
+            limit=limit_of(job.benchmark, limit),
+            batch_size=batch_size,
+            ranks=ranks,
+            resamples=resamples,
+            on_progress=on_progress,
+        )
+        for job in jobs
     ]
-    if motorcycle:
-        jobs += [_Job(Motorcycle(), task, as_user) for task in Motorcycle.tasks if task in wanted]
-    if tasks is not None:
-        _check_labelled(tasks, {job.task for job in jobs}, data, split)
-    scores = []
-    for job in jobs:
-        scores.append(score(*job, limit=limit, batch_size=batch_size, on_progress=on_progress))
     return Report(
         model=str(pipe.config.get("_name_or_path") or ""),
         single_stream=single_stream,
@@ -104,105 +118,82 @@ def evaluate(
         device=str(pipe.vae.device),
         dtype=str(pipe.vae.dtype).removeprefix("torch."),
         scores=tuple(scores),
+        protocol=protocol,
+        failures=tuple(failures),
         seeds=rendering_seeds(data),
+        bootstrap={"resamples": resamples, "seed": SEED, "level": LEVEL},
+        processes=ranks.count,
         seconds=time.perf_counter() - start,
     )
 
 
-def score(
-    dataset: Dataset,
-    task_name: str,
-    predictor: Predictor,
+def open_benchmarks(
+    data: str | os.PathLike[str],
     *,
-    limit: int = 60,
-    batch_size: int = 4,
-    on_progress: Progress | None = None,
-) -> Score:
-    """Score one (dataset, task) pair.
+    protocol: str = "auto",
+    split: str = "test",
+    tasks: Collection[str] = tuple(TASKS),
+) -> tuple[list[Job], list[Failure]]:
+    """The benchmarks that a data folder allows, and the datasets in it that cannot be opened.
 
     Args:
-        dataset: with labels of the task.
-        task_name: name of the task.
-        predictor: what is scored.
-        limit: samples at most, spread evenly; 0 for all.
-        batch_size: frames handed to ``predictor`` at once.
-        on_progress: told after each sample.
+        data, protocol, split, tasks: as in :func:`evaluate`.
     Raises:
-        ValueError: a prediction is not finite; names dataset, task and frame.
+        FileNotFoundError: no such folder, or nothing of the split and protocol in it.
+        ValueError: no such protocol or split.
     """
-    start = time.perf_counter()
-    task = predictor.tasks[task_name]
-    protocol = protocol_for(dataset.name, task_name)
-    samples = _Samples(dataset, task_name, spread(dataset.indices(task_name), limit))
-
-    # 1. One metric for each row.
-    def metric(**options: Any) -> Any:
-        return task.metric(**protocol.metric_options, **options)
-
-    higher_is_better = TASKS[task_name].spec.higher_is_better
-    constant = BestConstant(
-        constant_candidates(task, samples),
-        metric,
-        headline=protocol.headline,
-        higher_is_better=higher_is_better,
-    )
-    rows = {"model": metric(), "ceiling": metric()}
-    in_unit = protocol.aligned and task.spec.scale_known
-    unaligned = {row: metric(align=False) for row in rows} if in_unit else {}
-
-    # 2. Predict and add.
-    n = 0
-    for batch in _batches(samples, batch_size):
-        predictions = predictor.predict(task_name, [s.image for s in batch], [s.image_next for s in batch])
-        for sample, prediction in zip(batch, predictions, strict=True):
-            maps = {
-                "model": _finite(prediction, sample, "the model's prediction"),
-                "ceiling": _finite(
-                    predictor.round_trip(task_name, sample.target, sample.valid),
-                    sample,
-                    "the codec's round trip of the ground truth",
-                ),
-            }
-            target, valid = sample.target[None], sample.valid[None]
-            for row, values in maps.items():
-                rows[row].update(values[None], target, valid)
-                if in_unit:
-                    unaligned[row].update(values[None], target, valid)
-            constant.update(target, valid)
-            n += 1
-            if on_progress is not None:
-                on_progress(f"{dataset.name} {task_name}", n, len(samples.indices))
-
-    # 3. Sum up.
-    constant_value, constant_figures = constant.best()
-    return Score(
-        dataset=dataset.name,
-        task=task_name,
-        headline=protocol.headline,
-        higher_is_better=higher_is_better,
-        metric_options=dict(protocol.metric_options),
-        n=n,
-        model=rows["model"].compute(),
-        constant=constant_figures,
-        constant_value=constant_value if n else [],
-        ceiling=rows["ceiling"].compute(),
-        unaligned={row: one.compute() for row, one in unaligned.items()},
-        unlabelled=len(samples.unlabelled),
-        unreadable=tuple(samples.unreadable.values()),
-        seconds=time.perf_counter() - start,
-    )
+    if split not in PARTS:
+        raise ValueError(f"unknown split {split!r}; choose from {', '.join(PARTS)}.")
+    evaluated = {benchmark.dataset for benchmark in PAPER}
+    benchmarks_of(protocol, "", ())  # an unknown protocol is told of before anything is opened
+    jobs: list[Job] = []
+    failures: list[Failure] = []
+    present = datasets_in(data)
+    for name, info in present.items():
+        if split not in info.splits or (protocol in ("paper", "standard") and name not in evaluated):
+            continue
+        try:
+            jobs += _open(Path(data), info, protocol, split, tasks)
+        except EmptySplitError as error:
+            if name in evaluated:
+                failures.append(_failure(name, error))
+            else:
+                logger.warning("left out: %s", error)
+        except (OSError, ValueError) as error:
+            failures.append(_failure(name, error))
+    if not jobs and not failures:
+        what = f"of the protocol {protocol} " if protocol in ("paper", "standard") else ""
+        has = f" It has {', '.join(present)}." if present else ""
+        raise FileNotFoundError(
+            f"no dataset {what}with a {split} split and the tasks asked for in {os.fspath(data)}.{has}"
+        )
+    return jobs, failures
 
 
-def spread(indices: Sequence[int], limit: int) -> list[int]:
-    """At most ``limit`` of ``indices``, the first one and others at even distances; 0 takes all.
+def _open(data: Path, info: DatasetInfo, protocol: str, split: str, tasks: Collection[str]) -> list[Job]:
+    path, part = data / info.folder, info.splits[split]
+    prepared = info.build is open_prepared
+    if prepared and protocol in ("paper", "standard"):
+        raise ValueError(
+            f"{path} holds prepared samples, which have lost their size: the protocol {protocol!r} needs the "
+            "download. Give its data folder, or choose --protocol native."
+        )
+    plain = info.build(path, part)
+    chosen = benchmarks_of("native" if prepared else protocol, info.name, tuple(plain.tasks))
+    jobs = []
+    for benchmark in chosen:
+        if benchmark.task in tasks:
+            build: Any = info.build  # takes options where the benchmark has some
+            dataset = build(path, part, **benchmark.reader) if benchmark.reader else plain
+            jobs.append(Job(benchmark, dataset))
+    return jobs
 
-    >>> spread(range(10), 4)
-    [0, 2, 5, 7]
-    """
-    count = len(indices)
-    if limit == 0 or count <= limit:
-        return list(indices)
-    return [indices[i * count // limit] for i in range(limit)]
+
+def limit_of(benchmark: Benchmark, limit: int | None) -> int:
+    """``limit``, or the default of the benchmark's protocol for None."""
+    if limit is not None:
+        return limit
+    return NATIVE_LIMIT if benchmark.protocol == "native" else 0
 
 
 def rendering_seeds(data: str | os.PathLike[str]) -> dict[str, Any]:
@@ -216,56 +207,14 @@ def rendering_seeds(data: str | os.PathLike[str]) -> dict[str, Any]:
     return seeds
 
 
-class _Samples:
-    """Reads samples whenever it is iterated over; leaves out what cannot be used, and remembers that."""
-
-    def __init__(self, dataset: Dataset, task: str, indices: Sequence[int]) -> None:
-        self.dataset, self.task, self.indices = dataset, task, indices
-        self.unreadable: dict[int, Unreadable] = {}
-        self.unlabelled: set[int] = set()
-
-    def __iter__(self) -> Iterator[Sample]:
-        for index in self.indices:
-            if index in self.unreadable or index in self.unlabelled:
-                continue
-            try:
-                sample = self.dataset.load(index, self.task)
-            except (OSError, ValueError) as error:
-                text = " ".join(str(error).split()) or type(error).__name__
-                logger.warning("left out: %s %s, sample %d: %s", self.dataset.name, self.task, index, text)
-                self.unreadable[index] = Unreadable(index=index, error=text)
-                continue
-            if sample.valid.any():
-                yield sample
-            else:
-                self.unlabelled.add(index)
-
-
-def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    batch: list[Sample] = []
-    for sample in samples:
-        batch.append(sample)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _finite(values: Tensor, sample: Sample, what: str) -> Tensor:
-    finite = torch.isfinite(values)
-    if not finite.all():
-        share = 100 * (1 - finite.float().mean().item())
-        raise ValueError(
-            f"{sample.dataset} {sample.task}, frame {sample.key}: {what} is not finite "
-            f"({share:.3g} % of the values). Weights may be damaged, or the number type too small: "
-            "try float32."
-        )
-    return values
+def _failure(name: str, error: Exception) -> Failure:
+    text = " ".join(str(error).split()) or type(error).__name__
+    logger.warning("left out: %s: %s", name, text)
+    return Failure(dataset=name, error=text)
 
 
 def _check_labelled(
-    tasks: Iterable[str], labelled: Collection[str], data: str | os.PathLike[str], split: str
+    tasks: Collection[str], labelled: Collection[str], data: str | os.PathLike[str], split: str
 ) -> None:
     missing = sorted(set(tasks) - set(labelled))
     if missing:

@@ -1,8 +1,8 @@
 """The best constant prediction: what a model must beat before it has understood anything.
 
 The constant may be chosen with knowledge of the ground truth of all evaluated samples, and is scored by the
-metric that scores the model, alignment to each image included. Each task offers a few candidates; the one
-with the best headline figure counts:
+metric that scores the model, fit to each image included. Each task offers a few candidates; the one with the
+best headline figure counts:
 
 ============== =====================================================================================
 depth          1 (any would do: scale and shift make it each image's mean depth)
@@ -15,107 +15,157 @@ semantic       every class; the most frequent one wins
 other tasks    the mean
 ============== =====================================================================================
 
-Means are means over images of means over valid pixels. C: channels of the target.
+Without a fit: depth, the mean and shares of it (errors relative to depth are least for a small constant);
+flows, no motion and the mean motion. Means are means over images of means over valid pixels. C: channels of
+the target.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stablemtl.data.sample import Sample
-from stablemtl.tasks.base import Metric, Task
+from stablemtl.evaluation.benchmark import Benchmark
+from stablemtl.evaluation.records import figures_of
+from stablemtl.tasks.base import Metric, Task, TaskSpec
 
-_Candidates = Callable[[Task, Iterable[Sample]], list[Tensor]]
+Mean = Callable[[], Tensor | None]
+"""The mean target (C,), None if nothing is valid; called only where a candidate needs it."""
+
+_Candidates = Callable[[TaskSpec, Mean], list[Tensor]]
 
 
-def constant_candidates(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
+def candidates(spec: TaskSpec, mean: Mean, *, fitted: bool) -> list[Tensor]:
     """Constants worth trying, (C,) each; at least one unless there is nothing to take a mean of.
 
     Args:
-        task: whose constants.
-        samples: with labels of the task; iterated over only where a mean is needed.
+        spec: of the task.
+        mean: the mean target.
+        fitted: whether predictions are fitted to each image before they are scored, or need no fit.
     """
-    return _CANDIDATES.get(task.spec.name, _mean)(task, samples)
+    known = _FITTED if fitted else _IN_OWN_UNIT
+    return known.get(spec.name, _mean)(spec, mean)
 
 
-class BestConstant:
-    """Scores candidates side by side, then tells the best."""
+def mean_of(target: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid pixels of one image, (C,) float64; ``target`` (C, H, W), ``valid`` (1, H, W)."""
+    return torch.where(valid, target.double(), 0.0).sum(dim=(1, 2)) / valid.sum()
+
+
+class Constants:
+    """Scores candidates side by side, at the cost of the few that differ on an image."""
 
     def __init__(
-        self,
-        candidates: list[Tensor],
-        metric: Callable[[], Metric],
-        *,
-        headline: str,
-        higher_is_better: bool,
+        self, task: Task, benchmark: Benchmark, constants: Sequence[Tensor], *, align: bool = True
     ) -> None:
-        """``metric`` makes a fresh metric; ``headline`` is the figure that decides."""
-        self._scored = [(values, metric()) for values in candidates]
-        self._headline, self._sign = headline, 1.0 if higher_is_better else -1.0
+        """``align=False`` leaves out the benchmark's fit."""
+        self.values = [values.double() for values in constants]
+        self._per_channel = align and benchmark.alignment == "scale per channel"
+        self._classes = task.spec.name == "semantic"
+        # A fitted constant is known in closed form where each channel has its own scale.
+        self._metric = benchmark.metric(task, align=align and not self._per_channel)
 
-    def update(self, target: Tensor, valid: Tensor) -> None:
-        """Add ground truth: ``target`` (B, C, H, W), ``valid`` bool (B, 1, H, W)."""
-        for values, metric in self._scored:
-            constant = values.to(target).view(1, -1, 1, 1).expand_as(target)
-            metric.update(constant, target, valid)
+    def states(self, target: Tensor, valid: Tensor) -> NDArray[np.float64]:
+        """Sums of one image for each candidate, (candidates, K).
 
-    def best(self) -> tuple[list[float], dict[str, float]]:
-        """The best constant (C numbers) and its figures; both empty if there is no candidate."""
-        best_rank = -math.inf
-        best_values: list[float] = []
-        best_figures: dict[str, float] = {}
-        for values, metric in self._scored:
-            figures = metric.compute()
-            rank = self._sign * figures[self._headline]
-            if not best_figures or rank > best_rank:
-                best_rank, best_values, best_figures = rank, values.tolist(), figures
-        return best_values, best_figures
+        Args:
+            target: ground truth, shape (C, H, W).
+            valid: bool, shape (1, H, W).
+        """
+        if self._classes:
+            return self._class_states(target, valid)
+        constants = self.values
+        if self._per_channel:
+            mean = mean_of(target, valid)
+            constants = [torch.where(values * mean > 0, mean, 0.0) for values in constants]
+        known: dict[tuple[float, ...], NDArray[np.float64]] = {}
+        return np.stack([self._state(values, target, valid, known) for values in constants])
+
+    def _state(
+        self,
+        values: Tensor,
+        target: Tensor,
+        valid: Tensor,
+        known: dict[tuple[float, ...], NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        key = tuple(values.tolist())
+        if key not in known:
+            constant = values.view(-1, 1, 1).expand_as(target)
+            known[key] = state_of(self._metric, constant, target, valid)
+        return known[key]
+
+    def _class_states(self, target: Tensor, valid: Tensor) -> NDArray[np.float64]:
+        """One class everywhere: the counts of the true classes, in the column of that class."""
+        constant = torch.zeros_like(target)
+        first = state_of(self._metric, constant, target, valid)
+        side = math.isqrt(len(first))
+        states = np.zeros((len(self.values), side, side))
+        for row, values in zip(states, self.values, strict=True):
+            row[:, int(values)] = first.reshape(side, side)[:, 0]
+        return states.reshape(len(self.values), -1)
+
+    def best(self, sums: NDArray[np.float64], headline: str, *, higher_is_better: bool) -> int:
+        """Number of the candidate whose figure ``headline`` is best, from summed (candidates, K) states."""
+        sign = 1.0 if higher_is_better else -1.0
+        ranks = [sign * figures_of(self._metric, row)[headline] for row in sums]
+        return int(np.argmax([-math.inf if math.isnan(rank) else rank for rank in ranks]))
 
 
-def mean_target(samples: Iterable[Sample]) -> Tensor | None:
-    """Mean over images of the mean over valid pixels, (C,) float64; None if no image has a valid pixel."""
-    means = [s.target[:, s.valid[0]].double().mean(dim=1) for s in samples if s.valid.any()]
-    return torch.stack(means).mean(dim=0) if means else None
+def state_of(metric: Metric, pred: Tensor, target: Tensor, valid: Tensor) -> NDArray[np.float64]:
+    """What one image, (C, H, W) each, adds to a metric, (K,); the metric is reset."""
+    metric.reset()
+    metric.update(pred[None], target[None], valid[None])
+    state: NDArray[np.float64] = metric.state().numpy()
+    return state
 
 
-def _one(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
-    return [torch.ones(task.spec.channels)]
+def _one(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    return [torch.ones(spec.channels)]
 
 
-def _signs(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
-    combinations = itertools.product((-1.0, 0.0, 1.0), repeat=task.spec.channels)
+def _signs(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    combinations = itertools.product((-1.0, 0.0, 1.0), repeat=spec.channels)
     return [torch.tensor(values) for values in combinations]
 
 
-def _directions(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
+def _directions(spec: TaskSpec, mean: Mean) -> list[Tensor]:
     half = math.sqrt(0.5)
     directions = [torch.tensor(v) for v in ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, half, half))]
-    mean = mean_target(samples)
-    if mean is not None and mean.norm() > 0:
-        directions.append((mean / mean.norm()).float())
+    direction = mean()
+    if direction is not None and direction.norm() > 0:
+        directions.append(direction / direction.norm())
     return directions
 
 
-def _colours(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
-    return [*_one(task, samples), *_mean(task, samples)]
+def _colours(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    return [*_one(spec, mean), *_mean(spec, mean)]
 
 
-def _classes(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
-    lowest, highest = task.spec.value_range
+def _classes(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    lowest, highest = spec.value_range
     return [torch.tensor([number]) for number in range(int(lowest), int(highest) + 1)]
 
 
-def _mean(task: Task, samples: Iterable[Sample]) -> list[Tensor]:
-    mean = mean_target(samples)
-    return [] if mean is None else [mean.float()]
+def _mean(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    value = mean()
+    return [] if value is None else [value]
 
 
-_CANDIDATES: dict[str, _Candidates] = {
+def _distances(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    return [share * value for value in _mean(spec, mean) for share in (1.0, 0.65, 0.45, 0.3, 0.2)]
+
+
+def _still_or_mean(spec: TaskSpec, mean: Mean) -> list[Tensor]:
+    return [torch.zeros(spec.channels), *_mean(spec, mean)]
+
+
+_FITTED: dict[str, _Candidates] = {
     "semantic": _classes,
     "normal": _directions,
     "depth": _one,
@@ -123,4 +173,9 @@ _CANDIDATES: dict[str, _Candidates] = {
     "scene_flow": _signs,
     "shading": _one,
     "albedo": _colours,
+}
+_IN_OWN_UNIT: dict[str, _Candidates] = {
+    "depth": _distances,
+    "optical_flow": _still_or_mean,
+    "scene_flow": _still_or_mean,
 }
