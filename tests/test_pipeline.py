@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,16 +151,140 @@ def test_images_of_one_size_are_computed_together(
     assert sorted(batches) == [1, 2, 3]
 
 
+def test_decoding_takes_tasks_together_within_a_limit(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tiny_pipeline([IMAGE, IMAGE_NEXT])
+    batches: list[int] = []
+    decode = tiny_pipeline._decode
+
+    def spy(latents: torch.Tensor, *args: Any) -> torch.Tensor:
+        batches.append(len(latents))
+        return decode(latents, *args)
+
+    monkeypatch.setattr(tiny_pipeline, "_decode", spy)
+    tiny_pipeline([IMAGE, IMAGE_NEXT])
+    assert batches == [2 * 7]
+    tiny_pipeline([IMAGE, IMAGE_NEXT], batch_tasks=3)
+    assert batches[1:] == [6, 6, 2]
+    monkeypatch.setattr("stablemtl.pipeline._CODEC_PIXELS", 5 * H * W)
+    maps = tiny_pipeline([IMAGE, IMAGE_NEXT])
+    assert batches[4:] == [4, 4, 4, 2]
+    assert all(same(a, b) for a, b in zip(maps, expected, strict=True))
+
+
+# frames seen more than once ---------------------------------------------------------------------------------
+
+
+def images_encoded(pipe: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    batches: list[int] = []
+    encode: Callable[..., torch.Tensor] = pipe._encode
+
+    def spy(images: torch.Tensor, *args: int) -> torch.Tensor:
+        batches.append(len(images))
+        return encode(images, *args)
+
+    monkeypatch.setattr(pipe, "_encode", spy)
+    return batches
+
+
+def test_an_encoded_frame_takes_the_place_of_its_image(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tiny_pipeline(IMAGE, IMAGE_NEXT, ["depth", "optical_flow"])
+    batches = images_encoded(tiny_pipeline, monkeypatch)
+    first, second = tiny_pipeline.encode(IMAGE), tiny_pipeline.encode(IMAGE_NEXT)
+    assert batches == [1, 1]
+    assert first.pixels is None
+    assert first.latent is not None
+    assert first.latent.shape == (4, 9, 14)
+    for pair in ((first, second), (first, IMAGE_NEXT), (IMAGE, second)):
+        maps = tiny_pipeline(*pair, ["depth", "optical_flow"])
+        assert same(maps, expected)
+        assert len(maps.frames) == 2
+    assert batches == [1, 1, 1, 1]
+    assert tiny_pipeline.encode(first) is first
+    assert same(tiny_pipeline([first, IMAGE], tasks="depth")[1], tiny_pipeline(first, tasks="depth"))
+
+
+def test_frames_of_a_video_are_encoded_once(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    frames = [IMAGE, IMAGE_NEXT, IMAGE[::-1], IMAGE_NEXT[::-1]]
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for path, frame in zip(paths, frames, strict=True):
+        Image.fromarray(frame).save(path)
+    expected = [tiny_pipeline(a, b, "optical_flow") for a, b in pairwise(frames)]
+    batches = images_encoded(tiny_pipeline, monkeypatch)
+    for names in (paths, [str(path) for path in paths]):
+        maps = tiny_pipeline(names[:-1], names[1:], "optical_flow", batch_size=2)
+        assert all(same(a, b) for a, b in zip(maps, expected, strict=True))
+        assert batches == [3, 1]  # of two pairs, and the last frame of the third
+        batches.clear()
+    maps = tiny_pipeline(frames[:-1], frames[1:], "optical_flow")
+    assert all(same(a, b) for a, b in zip(maps, expected, strict=True))
+    assert batches == [4]
+
+
+def test_encoding_keeps_within_a_limit(
+    tiny_pipeline: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stablemtl.pipeline._CODEC_PIXELS", 2 * H * W)
+    batches = images_encoded(tiny_pipeline, monkeypatch)
+    tiny_pipeline([IMAGE, IMAGE_NEXT, IMAGE[::-1]], tasks="depth")
+    assert batches == [2, 1]
+
+
+def test_an_encoded_frame_has_its_resolution(tiny_pipeline: StableMTLPipeline) -> None:
+    frame = tiny_pipeline.encode(IMAGE, processing_resolution=54)
+    assert (frame.size, frame.processed) == ((H, W), (36, 54))
+    expected = tiny_pipeline(IMAGE, tasks="depth", processing_resolution=54)
+    assert same(tiny_pipeline(frame, tasks="depth"), expected)
+    assert same(tiny_pipeline(frame, tasks="depth", processing_resolution=54), expected)
+    with pytest.raises(ValueError, match=r"image was encoded at 54x36 px .*=27 asks for 27x18 px"):
+        tiny_pipeline(frame, tasks="depth", processing_resolution=27)
+    with pytest.raises(
+        ValueError, match=r"image_next must be encoded at the size of image, 54x36 px .*27x18"
+    ):
+        tiny_pipeline(frame, IMAGE_NEXT)
+    with pytest.raises(ValueError, match="processing_resolution must be 0"):
+        tiny_pipeline.encode(IMAGE, processing_resolution=-2)
+    with pytest.raises(ValueError, match="tile must be at least"):
+        tiny_pipeline.encode(IMAGE, codec_tile=3)
+
+
+# memory -----------------------------------------------------------------------------------------------------
+
+
+def test_codec_in_tiles(tiny_pipeline: StableMTLPipeline) -> None:
+    wide = np.concatenate([IMAGE, IMAGE_NEXT, IMAGE], axis=1)  # 81 px
+    expected = tiny_pipeline(wide, tasks=["depth", "normal"])
+    assert same(tiny_pipeline(wide, tasks=["depth", "normal"], codec_tile=56), expected)
+    frame = tiny_pipeline.encode(wide, codec_tile=56)
+    assert same(tiny_pipeline(frame, tasks=["depth", "normal"]), expected)
+
+
+def test_one_network_at_a_time(tiny_pipeline: StableMTLPipeline, make_tiny_model: Callable[..., Any]) -> None:
+    pipe = StableMTLPipeline(make_tiny_model(), tiny_pipeline.vae, tiny_pipeline.config["task_options"])
+    expected = pipe(IMAGE, IMAGE_NEXT)
+    pipe.enable_stream_offload("cpu")
+    assert pipe.model.offload_device == torch.device("cpu")
+    assert same(pipe(IMAGE, IMAGE_NEXT), expected)
+    assert same(pipe(IMAGE, single_stream=True), tiny_pipeline(IMAGE, single_stream=True))
+    with pytest.raises(ValueError, match="device 'cuda:77' is not available"):
+        pipe.enable_stream_offload("cuda:77")
+
+
 # resolution -------------------------------------------------------------------------------------------------
 
 
 def processed_sizes(pipe: StableMTLPipeline, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     sizes: list[tuple[int, ...]] = []
-    encode: Callable[[torch.Tensor], torch.Tensor] = pipe._encode
+    encode: Callable[..., torch.Tensor] = pipe._encode
 
-    def spy(images: torch.Tensor) -> torch.Tensor:
+    def spy(images: torch.Tensor, *args: int) -> torch.Tensor:
         sizes.append(tuple(images.shape[-2:]))
-        return encode(images)
+        return encode(images, *args)
 
     monkeypatch.setattr(pipe, "_encode", spy)
     return sizes
@@ -213,6 +338,8 @@ def test_default_resolution_is_part_of_the_pipeline(
         ({"processing_resolution": 2}, r"image is 27x18 px .* which is 2x1 px at processing_resolution=2"),
         ({"batch_tasks": 0}, "batch_tasks must be 1 or more, got 0"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
+        ({"codec_tile": -1}, r"codec_tile must be 0 \(no tiles\) or a number of px, got -1"),
+        ({"codec_tile": 8}, "tile must be at least 56 px with this AutoencoderTiny, or 0 for none; got 8"),
         ({"image": np.zeros((1, 1, 3), np.uint8)}, "image is 1x1 px .* at least 8 px"),
         ({"image_next": IMAGE[:, :-1]}, r"image_next must have the size of image, 27x18 px .* got 26x18 px"),
         ({"image_next": [IMAGE]}, "image_next is a list but image is one image"),

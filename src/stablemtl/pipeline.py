@@ -8,19 +8,17 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, TypeAlias, TypeVar, overload
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
 from diffusers.utils import deprecation_utils
-from PIL import Image
 from torch import Tensor, nn
 
-from stablemtl.images import ImageSource, frame_picture, processing_size, read_pixels, to_tensor
+from stablemtl.frames import Frame, FramePair, FrameReader, FrameSource
 from stablemtl.locate import HUB_OPTIONS, find_model
 from stablemtl.models import LatentCodec, StableMTLModel
 from stablemtl.outputs import Prediction, Predictions
@@ -30,19 +28,15 @@ from stablemtl.tasks.base import Task
 ONE_FRAME_NOTE = "one frame given: shows no motion"
 """Note on a motion map predicted without a second frame."""
 
+_CODEC_PIXELS = 1 << 19
+"""Pixels that go through the codec in one batch. More take more memory and hardly less time."""
+
+_Input: TypeAlias = tuple[int, Frame, Frame | None]  # place in the list given, first frame, second frame
+_T = TypeVar("_T")
+
 _LIBRARY = "stablemtl"
 # diffusers renamed the argument; the old name warns where the new one exists.
 _DTYPE_ARGUMENT = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Frames:
-    """What is kept of one input between reading and writing."""
-
-    frame: Tensor  # (3, h, w) in [0, 1]
-    frame_next: Tensor | None
-    size: tuple[int, int]  # (H, W)
-    pictures: tuple[Image.Image, ...]  # small copies for the contact sheet
 
 
 class StableMTLPipeline(DiffusionPipeline):
@@ -150,8 +144,8 @@ class StableMTLPipeline(DiffusionPipeline):
     @overload
     def __call__(
         self,
-        image: ImageSource,
-        image_next: ImageSource | None = None,
+        image: FrameSource,
+        image_next: FrameSource | None = None,
         tasks: str | Sequence[str] | None = None,
         *,
         processing_resolution: int | None = None,
@@ -159,6 +153,7 @@ class StableMTLPipeline(DiffusionPipeline):
         single_stream: bool = False,
         batch_size: int = 4,
         batch_tasks: int | None = None,
+        codec_tile: int = 0,
     ) -> Predictions: ...
 
     @overload
@@ -173,13 +168,14 @@ class StableMTLPipeline(DiffusionPipeline):
         single_stream: bool = False,
         batch_size: int = 4,
         batch_tasks: int | None = None,
+        codec_tile: int = 0,
     ) -> list[Predictions]: ...
 
     @torch.no_grad()
     def __call__(
         self,
-        image: ImageSource | Sequence[ImageSource],
-        image_next: ImageSource | Sequence[ImageSource | None] | None = None,
+        image: FrameSource | Sequence[FrameSource],
+        image_next: FrameSource | Sequence[FrameSource | None] | None = None,
         tasks: str | Sequence[str] | None = None,
         *,
         processing_resolution: int | None = None,
@@ -187,12 +183,13 @@ class StableMTLPipeline(DiffusionPipeline):
         single_stream: bool = False,
         batch_size: int = 4,
         batch_tasks: int | None = None,
+        codec_tile: int = 0,
     ) -> Predictions | list[Predictions]:
         """Predict dense maps.
 
         Args:
             image: path, PIL image, array (H, W, 3) or tensor (3, H, W), see :mod:`stablemtl.images`; or a
-                list of them, sizes may differ.
+                list of them, sizes may differ. Also what :meth:`encode` returned.
             image_next: the frame after ``image``, of its size; a list of the same length for a list of
                 images, ``None`` where there is none. Without it motion tasks see the frame twice, and their
                 maps carry a note saying so.
@@ -205,45 +202,104 @@ class StableMTLPipeline(DiffusionPipeline):
                 out.
             batch_size: images of the same size computed together, for a list.
             batch_tasks: how many tasks the network computes together; fewer need less memory. All by default.
+            codec_tile: longest edge of the tiles in which the codec takes a larger image [px], so that its
+                memory does not grow with the image; 0 for none. For what it changes see
+                :class:`stablemtl.models.LatentCodec`.
         Returns:
             The maps of the image; for a list of images, a list in its order.
         Raises:
             FileNotFoundError: no such image file.
-            ValueError: an unknown task, an image that cannot be used, two frames of different sizes.
+            ValueError: an unknown task, an image that cannot be used, two frames of different sizes, a number
+                out of range.
             TypeError: an image of a type that is not accepted.
         """
         # 1. Check everything that can be checked before reading an image.
         wanted = self._wanted(tasks)
-        resolution = self.config["default_processing_resolution"]
-        if processing_resolution is not None:
-            resolution = _check_resolution(processing_resolution)
+        resolution = self._resolution(processing_resolution)
         for name, value in (("batch_size", batch_size), ("batch_tasks", batch_tasks)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}.")
+        self._check_tile(codec_tile)
         batched = isinstance(image, list | tuple)
         pairs = _pairs(image, image_next)
 
         # 2. Read, make small, and collect images that can be computed together.
+        reader = FrameReader(
+            pairs, resolution, explicit=processing_resolution is not None, cell=self.codec.downscale
+        )
+        options = (wanted, match_input_resolution, single_stream, batch_tasks, codec_tile)
         results: dict[int, Predictions] = {}
-        groups: dict[tuple[object, ...], list[tuple[int, _Frames]]] = {}
+        groups: dict[tuple[object, ...], list[_Input]] = {}
         with _evaluating(self.model, self.vae):
             for index, (first, second) in enumerate(pairs):
-                frames = self._read(first, second, resolution, f"[{index}]" if batched else "")
-                key = (frames.frame.shape, frames.frame_next is None)
+                frame, frame_next = reader.pair(first, second, f"[{index}]" if batched else "")
+                key = (frame.processed, frame_next is None)
                 group = groups.setdefault(key, [])
-                group.append((index, frames))
+                group.append((index, frame, frame_next))
                 if len(group) == batch_size:
-                    results.update(
-                        self._predict(
-                            groups.pop(key), wanted, match_input_resolution, single_stream, batch_tasks
-                        )
-                    )
+                    results.update(self._predict(groups.pop(key), *options))
             for group in groups.values():
-                results.update(
-                    self._predict(group, wanted, match_input_resolution, single_stream, batch_tasks)
-                )
+                results.update(self._predict(group, *options))
         ordered = [results[index] for index in range(len(pairs))]
         return ordered if batched else ordered[0]
+
+    @torch.no_grad()
+    def encode(
+        self, image: FrameSource, *, processing_resolution: int | None = None, codec_tile: int = 0
+    ) -> Frame:
+        """Read and encode an image, to give it to the pipeline more than once: as the second frame of a pair,
+        then as the first one of the next.
+
+        >>> frames = map(pipe.encode, sorted(folder.glob("*.png")))  # doctest: +SKIP
+        >>> maps = [pipe(a, b) for a, b in itertools.pairwise(frames)]  # doctest: +SKIP
+
+        Args:
+            image: as in the call.
+            processing_resolution: as in the call; the call then takes the frame's.
+            codec_tile: as in the call.
+        Raises:
+            FileNotFoundError: no such image file.
+            ValueError: an image that cannot be used, or a number out of range.
+            TypeError: an image of a type that is not accepted.
+        """
+        resolution = self._resolution(processing_resolution)
+        self._check_tile(codec_tile)
+        explicit = processing_resolution is not None
+        reader = FrameReader([(image, None)], resolution, explicit=explicit, cell=self.codec.downscale)
+        frame = reader.frame(image, "image")
+        with _evaluating(self.vae):
+            self._encode_frames([frame], codec_tile)
+        return frame
+
+    def enable_stream_offload(self, device: str | torch.device = "cuda") -> None:
+        """Compute on ``device`` with only one of the two networks there at a time, the other in CPU memory.
+
+        For a device too small for both: the weights needed there fall by those of the smaller network,
+        40 % at full size, and each call moves both networks once.
+
+        Args:
+            device: where to compute.
+        Raises:
+            ValueError: no such device on this machine.
+        """
+        target = check_device(device)
+        self.model.to("cpu")
+        self.vae.to(target)
+        self.model.offload_streams(target)
+
+    @property
+    def _execution_device(self) -> torch.device:
+        return self.model.offload_device or super()._execution_device
+
+    def _resolution(self, given: int | None) -> int:
+        resolution: int = self.config["default_processing_resolution"]
+        return resolution if given is None else _check_resolution(given)
+
+    def _check_tile(self, codec_tile: int) -> None:
+        if isinstance(codec_tile, bool) or not isinstance(codec_tile, int) or codec_tile < 0:
+            raise ValueError(f"codec_tile must be 0 (no tiles) or a number of px, got {codec_tile!r}.")
+        if codec_tile:
+            self.codec.tiling(codec_tile)
 
     def _wanted(self, tasks: str | Sequence[str] | None) -> list[str]:
         if tasks is None:
@@ -258,89 +314,74 @@ class StableMTLPipeline(DiffusionPipeline):
                 raise ValueError(f"unknown task {name!r}; choose from {', '.join(sorted(self.tasks))}")
         return names
 
-    def _read(
-        self, image: ImageSource, image_next: ImageSource | None, resolution: int, suffix: str
-    ) -> _Frames:
-        name = f"image{suffix}"
-        pixels = read_pixels(image, name=name)  # (H, W, 1 or 3)
-        size = (pixels.shape[0], pixels.shape[1])
-        small = processing_size(size, resolution)
-        cell = self.codec.downscale
-        if min(small) < cell:
-            raise ValueError(
-                f"{name} is {size[1]}x{size[0]} px (width x height), which is {small[1]}x{small[0]} px at "
-                f"processing_resolution={resolution}; each side must be at least {cell} px there. "
-                "Crop the image, or raise processing_resolution."
-            )
-        pictures = [frame_picture(pixels)]
-        frame = to_tensor(pixels, small)  # (3, h, w)
-        frame_next = None
-        if image_next is not None:
-            pixels = read_pixels(image_next, name=f"image_next{suffix}")
-            if pixels.shape[:2] != size:
-                raise ValueError(
-                    f"image_next{suffix} must have the size of {name}, {size[1]}x{size[0]} px "
-                    f"(width x height), got {pixels.shape[1]}x{pixels.shape[0]} px. "
-                    "Give two frames of one camera, or crop them alike."
-                )
-            pictures.append(frame_picture(pixels))
-            frame_next = to_tensor(pixels, small)
-        return _Frames(frame=frame, frame_next=frame_next, size=size, pictures=tuple(pictures))
-
     def _predict(
         self,
-        group: list[tuple[int, _Frames]],
+        group: list[_Input],
         wanted: list[str],
         match_input_resolution: bool,
         single_stream: bool,
         batch_tasks: int | None,
+        codec_tile: int,
     ) -> Iterator[tuple[int, Predictions]]:
         """Steps 3 to 6 for images of one processing size, all with a second frame or all without."""
         # 3. Encode each frame once.
-        frames = [frames for _, frames in group]
-        images = torch.stack([f.frame for f in frames])  # (B, 3, h, w) in [0, 1]
-        small = (images.shape[-2], images.shape[-1])
-        latent = self._encode(images)  # (B, 4, y, x)
-        latent_next = None
-        if frames[0].frame_next is not None:
-            latent_next = self._encode(
-                torch.stack([f.frame_next for f in frames if f.frame_next is not None])
-            )
+        small = group[0][1].processed
+        self._encode_frames([f for _, *pair in group for f in pair if f is not None], codec_tile)
+        latent = self._latents(frame for _, frame, _ in group)  # (B, 4, y, x)
+        alone = group[0][2] is None
+        latent_next = None if alone else self._latents(frame for _, _, frame in group)
 
         # 4. One pass of the network for all tasks wanted.
         network = self.model.single_stream if single_stream else self.model
         latents = network(latent, latent_next, tasks=wanted, batch_tasks=batch_tasks)  # task -> (B, 4, y, x)
 
-        # 5. Decode each task's latent to an image, and the image to what it means.
+        # 5. Decode latents to images, several tasks at once, and each image to what it means.
         maps: list[dict[str, Prediction]] = [{} for _ in group]
-        for name in wanted:
-            task = self.tasks[name]
-            decoded = task.decode(self._decode(latents[name], small))  # (B, C, h, w) [unit]
-            note = ONE_FRAME_NOTE if task.spec.frames == 2 and latent_next is None else ""
-            for i, f in enumerate(frames):
-                one = decoded[i : i + 1]  # (1, C, h, w)
-                if match_input_resolution and f.size != small:
-                    one = task.resize_prediction(one, f.size)  # (1, C, H, W)
-                maps[i][name] = Prediction.from_tensor(task, one, note=note)
+        together = max(1, _CODEC_PIXELS // (small[0] * small[1] * len(group)))
+        for names in _chunks(wanted, min(together, batch_tasks or together)):
+            images = self._decode(torch.cat([latents.pop(name) for name in names]), small, codec_tile)
+            for name, image in zip(names, images.split(len(group)), strict=True):  # (B, 3, h, w)
+                task = self.tasks[name]
+                decoded = task.decode(image)  # (B, C, h, w) [unit]
+                note = ONE_FRAME_NOTE if task.spec.frames == 2 and alone else ""
+                for i, (_, frame, _) in enumerate(group):
+                    one = decoded[i : i + 1]  # (1, C, h, w)
+                    if match_input_resolution and frame.size != small:
+                        one = task.resize_prediction(one, frame.size)  # (1, C, H, W)
+                    maps[i][name] = Prediction.from_tensor(task, one, note=note)
 
         # 6. Say which image each belongs to.
-        for (index, f), content in zip(group, maps, strict=True):
-            yield index, Predictions(content, frames=f.pictures)
+        for (index, *pair), content in zip(group, maps, strict=True):
+            yield index, Predictions(content, frames=tuple(f.picture for f in pair if f is not None))
+
+    def _encode_frames(self, frames: list[Frame], codec_tile: int) -> None:
+        """Gives each frame its latent; they have one processing size."""
+        todo = [frame for frame in dict.fromkeys(frames) if frame.latent is None]
+        size = max(1, _CODEC_PIXELS // (frames[0].processed[0] * frames[0].processed[1]))
+        for part in _chunks(todo, size):
+            images = torch.stack([frame.pixels for frame in part if frame.pixels is not None])  # (B, 3, h, w)
+            for frame, latent in zip(part, self._encode(images, codec_tile), strict=True):
+                frame.latent, frame.pixels = latent, None
+
+    def _latents(self, frames: Iterable[Frame | None]) -> Tensor:
+        """Latents (B, 4, y, x) of encoded frames."""
+        latents = [frame.latent for frame in frames if frame is not None and frame.latent is not None]
+        return torch.stack(latents).to(self._execution_device, self.model.dtype)
 
     @property
     def codec(self) -> LatentCodec:
         """The latent codec around ``vae``."""
         return LatentCodec(self.vae)
 
-    def _encode(self, images: Tensor) -> Tensor:
+    def _encode(self, images: Tensor, tile: int = 0) -> Tensor:
         """(B, 3, h, w) in [0, 1] -> latents of the model's number type, edges repeated up to whole cells."""
         images = images.to(device=self._execution_device, dtype=self.vae.dtype)
-        latents: Tensor = self.codec.encode(images * 2 - 1).to(self.model.dtype)
+        latents: Tensor = self.codec.encode(images * 2 - 1, tile=tile).to(self.model.dtype)
         return latents
 
-    def _decode(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+    def _decode(self, latents: Tensor, size: tuple[int, int], tile: int = 0) -> Tensor:
         """Latents -> (B, 3, h, w) float32 in [-1, 1] or a little beyond, on the CPU."""
-        return self.codec.decode(latents, size=size).float().cpu()
+        return self.codec.decode(latents, size=size, tile=tile).float().cpu()
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -372,8 +413,8 @@ def _check_resolution(resolution: int) -> int:
 
 
 def _pairs(
-    image: ImageSource | Sequence[ImageSource], image_next: ImageSource | Sequence[ImageSource | None] | None
-) -> list[tuple[ImageSource, ImageSource | None]]:
+    image: FrameSource | Sequence[FrameSource], image_next: FrameSource | Sequence[FrameSource | None] | None
+) -> list[FramePair]:
     """(image, image_next or None) of each input."""
     if not isinstance(image, list | tuple):
         if isinstance(image_next, list | tuple):
@@ -393,6 +434,10 @@ def _pairs(
             f"image_next must be a list as long as image ({len(image)}), got {got}; None where there is none."
         )
     return list(zip(image, image_next, strict=True))
+
+
+def _chunks(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def _drop_derived_entries(config_file: Path, module_class: type) -> None:

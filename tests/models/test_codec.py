@@ -112,3 +112,80 @@ def test_errors() -> None:
         codec.decode(torch.zeros(1, 4, 4, 5), (8, 11))
     with pytest.raises(TypeError, match="AutoencoderKL or an AutoencoderTiny, got Linear"):
         LatentCodec(torch.nn.Linear(1, 1))
+
+
+# tiles ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "tile"), [(nano_codec, 192), (tiny_taesd, 56)])
+@torch.no_grad()
+def test_tiles_of_a_tiny_autoencoder_are_exact(make, tile) -> None:
+    codec = LatentCodec(make())
+    image = images(30, 2 * tile - 25)
+    latents = codec.encode(image)
+    assert len(codec.tiling(tile).spans(latents.shape[-1])) > 1
+    torch.testing.assert_close(codec.encode(image, tile=tile), latents, atol=1e-5, rtol=1e-5)
+    size = (30, 2 * tile - 25)
+    expected = codec.decode(latents, size)
+    torch.testing.assert_close(codec.decode(latents, size, tile=tile), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_tiles_see_as_far_as_the_autoencoder() -> None:
+    codec = LatentCodec(tiny_taesd())
+    # 1 + 3 convolutions of 2 px, half of 2 px for the nearest neighbour, 1 + 3 + 1 of 1 px: 14 px
+    assert codec.tiling(56).trim == 7
+    latents = torch.zeros(1, 4, 1, 41)
+    changed = latents.clone()
+    changed[..., 20] = 1
+    moved = (codec.decode(changed) - codec.decode(latents)).abs().sum((0, 1, 2)).nonzero()
+    assert 20 - 7 <= moved.min() // 2 < 20 - 5
+    assert 20 + 5 < moved.max() // 2 <= 20 + 7
+
+
+@torch.no_grad()
+def test_tiles_of_a_kl_autoencoder_are_close() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = LatentCodec(tiny_kl(use_quant_conv=False))
+    image = torch.nn.functional.interpolate(images(12, 20), (96, 160), mode="bicubic")
+    latents = codec.encode(image)
+    tiled = codec.encode(image, tile=64)
+    assert tiled.shape == latents.shape
+    assert not torch.equal(tiled, latents)
+    assert (tiled - latents).square().mean() < 0.05 * latents.var()
+    decoded = codec.decode(latents)
+    tiled = codec.decode(latents, tile=64)
+    assert tiled.shape == decoded.shape
+    assert (tiled - decoded).square().mean() < 0.1 * decoded.var()
+
+
+@torch.no_grad()
+def test_images_no_larger_than_a_tile_go_through_whole() -> None:
+    codec = LatentCodec(tiny_kl())
+    latents = codec.encode(images(32, 48))
+    assert torch.equal(codec.encode(images(32, 48), tile=48), latents)
+    assert torch.equal(codec.decode(latents, tile=48), codec.decode(latents))
+
+
+@torch.no_grad()
+def test_tiles_with_an_offloaded_autoencoder() -> None:
+    class Hook:
+        calls = 0
+
+        def pre_forward(self, module: torch.nn.Module) -> None:
+            self.calls += 1
+
+    vae = tiny_kl()
+    vae._hf_hook = Hook()
+    codec = LatentCodec(vae)
+    codec.decode(codec.encode(images(40, 48), tile=32), tile=32)
+    assert vae._hf_hook.calls == 2
+
+
+@pytest.mark.parametrize(("make", "least"), [(tiny_kl, 32), (tiny_taesd, 56), (nano_codec, 192)])
+def test_tiles_too_small(make, least) -> None:
+    codec = LatentCodec(make())
+    assert codec.tiling(least).edge == least // codec.downscale
+    with pytest.raises(ValueError, match=rf"tile must be at least {least} px .*got {least - 1}"):
+        codec.tiling(least - 1)

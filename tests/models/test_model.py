@@ -13,14 +13,15 @@ from stablemtl.models.task_attention import StreamProcessor
 TASKS = ("semantic", "depth", "optical_flow", "normal")
 
 
-def batches(unet) -> list[int]:
-    """The batch sizes that go through a UNet from now on."""
+def batches(layer) -> list[int]:
+    """The batch sizes that go through a layer from now on."""
     sizes: list[int] = []
-    unet.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    layer.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
     return sizes
 
 
 def inputs_seen(unet) -> list[torch.Tensor]:
+    """What a UNet gets from now on, one sample per task and image; with this hook it runs its own forward."""
     seen: list[torch.Tensor] = []
     unet.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     return seen
@@ -51,7 +52,9 @@ def test_passes_are_shared_and_no_more_than_needed(
     make_model, make_latents, attention_config, tasks, batch_tasks, auxiliary, main
 ) -> None:
     model = make_model(attention_config())
-    auxiliary_batches, main_batches = batches(model.auxiliary), batches(model.main)
+    auxiliary_batches, main_batches = (
+        batches(unet.mid_block.resnets[1].norm1) for unet in (model.auxiliary, model.main)
+    )
     model(*make_latents(batch=2), tasks=tasks, batch_tasks=batch_tasks)
     assert (auxiliary_batches, main_batches) == (auxiliary, main)
 
@@ -383,7 +386,7 @@ def test_nothing_is_left_behind_by_a_call_or_by_a_failure(make_model, make_laten
         return [dict(values) for values in found]
 
     before = state()
-    handle = model.main.mid_block.register_forward_pre_hook(lambda *args: 1 / 0)
+    handle = model.main.conv_out.register_forward_pre_hook(lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         model(second, first)
     handle.remove()
@@ -404,7 +407,7 @@ def test_two_calls_at_once(make_model, make_latents, attention_config) -> None:
         handle.remove()
         results.append(model(*inner))
 
-    handle = model.main.mid_block.register_forward_pre_hook(interrupt)
+    handle = model.main.conv_out.register_forward_pre_hook(interrupt)
     results.append(model(*outer))
     for task in TASKS:
         assert torch.equal(results[0][task], expected_inner[task])

@@ -8,6 +8,7 @@ file.
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -77,6 +78,10 @@ def from_published(
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Reads a checkpoint file: ``.safetensors``, or a torch pickle of plain tensors (``.pth``, ``.bin``) with
     ``weights_only=True``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, or holds anything but a flat dict of tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,7 +90,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is damaged, or holds more than tensors; nothing in it was run "
+            f"({str(error).splitlines()[0]})."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(
             f"{path} must hold a flat dict of tensors; this looks like a training checkpoint of another kind."

@@ -7,10 +7,11 @@ auxiliary streams (:mod:`stablemtl.models.task_attention`).
 
 The released code runs the auxiliary UNet again for each main task. Features of an auxiliary task do not
 depend on the main task, so here they are computed once, all tasks in one batch, and the main tasks in
-another.
+another. Without gradients a pass costs less again (:mod:`stablemtl.models.fixed_unet`); with gradients the
+UNets run as diffusers runs them.
 
-Letters: B images, M tasks of a pass, K all tasks, L text tokens, N spatial tokens, C latent channels, (h, w)
-latent size.
+Letters: B images, M tasks of a pass, U distinct inputs among them, K all tasks, L text tokens, N spatial
+tokens, C latent channels, (h, w) latent size.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 
+from stablemtl.models.fixed_unet import FixedUNet
+from stablemtl.models.offload import on_device
 from stablemtl.models.task_attention import (
     AuxiliaryFeatures,
     FeatureStream,
@@ -42,6 +45,10 @@ SecondFrame = Literal["duplicate", "zero", "average"]
 
 class StableMTLModel(ModelMixin, ConfigMixin):
     """A latent regressor for several tasks: the single-stream UNet and, if added, the main UNet on top.
+
+    What the tokens and the timestep come to is kept between calls without gradients, and made anew when a
+    weight it comes from was replaced, moved or written to. Writing through ``weight.data`` shows only after
+    the next ``train()``, ``eval()`` or ``to()``.
 
     Args:
         unet: options of ``diffusers.UNet2DConditionModel``, for both streams. ``in_channels`` is three times
@@ -61,6 +68,7 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         task_attention_blocks: one :class:`TaskAttention` per attending block.
         task_tokens: prompt embeddings (K, L, D), zero-padded.
         token_mask: True at the tokens that are no padding, (K, L), bool.
+        offload_device: where the UNets go while they run, see :meth:`offload_streams`; None if they stay.
     """
 
     _supports_gradient_checkpointing = True
@@ -81,6 +89,8 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         timestep: int = 999,
     ) -> None:
         super().__init__()
+        self._fixed: dict[str, FixedUNet] = {}
+        self.offload_device: torch.device | None = None
         self.tasks = tuple(tasks)
         self.pair_tasks = tuple(task for task in pair_tasks if task in self.tasks)
         self.second_frame = second_frame
@@ -166,8 +176,20 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         """What trains: the auxiliary UNet or, once there is one, the main UNet with its task attention."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def offload_streams(self, device: torch.device | str | None) -> None:
+        """From now on, brings each UNet to ``device`` only while it runs, and returns its place at once.
+
+        For a device that cannot hold both. The model itself stays where it is, on the CPU as a rule; results
+        are on ``device``. With gradients nothing moves.
+
+        Args:
+            device: where the UNets run; None ends it.
+        """
+        self.offload_device = None if device is None else torch.device(device)
+
     def train(self, mode: bool = True) -> StableMTLModel:
         """Sets training mode; the auxiliary UNet stays in eval mode once there is a main stream."""
+        self._fixed.clear()
         super().train(mode)
         if self.main is not None:
             self.auxiliary.eval()
@@ -211,9 +233,11 @@ class StableMTLModel(ModelMixin, ConfigMixin):
     ) -> dict[str, Tensor]:
         """The auxiliary UNet's own predictions (StableMTL-S); arguments and result as in :meth:`forward`."""
         chosen = self._check_inputs(latent, latent_next, tasks, batch_tasks)
+        away = self._run_device()
         outputs: dict[str, Tensor] = {}
-        for part in _chunks(chosen, batch_tasks):
-            outputs.update(self._run(self.auxiliary, latent, latent_next, part, None))
+        with on_device([self.auxiliary], away):
+            for part in _chunks(chosen, batch_tasks):
+                outputs.update(self._run(self.auxiliary, latent, latent_next, part))
         return outputs
 
     def attention_maps(
@@ -251,6 +275,20 @@ class StableMTLModel(ModelMixin, ConfigMixin):
                             maps[main, other, block] = by_pair[i, j]
         return maps
 
+    def fixed_unet(self, unet: UNet2DConditionModel) -> FixedUNet | None:
+        """One of this model's UNets with its tokens and timestep as constants, kept between calls.
+
+        Returns:
+            None for a UNet that only its own forward serves.
+        """
+        name = "main" if unet is self.main else "auxiliary"
+        fixed = FixedUNet.of(
+            unet, self.timestep, self.task_tokens, self.token_mask, self._fixed.pop(name, None)
+        )
+        if fixed is not None and self.offload_device is None:  # else it would hold on to weights that leave
+            self._fixed[name] = fixed
+        return fixed
+
     def _multi_stream(
         self,
         latent: Tensor,
@@ -266,11 +304,15 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         attention = dict(zip(self.attending_blocks, blocks, strict=True))
 
         # 1. An auxiliary stream for each task that some main task attends to: a single one needs not its own.
+        # It ends where the main streams look at it for the last time.
         others = [task for task in self.tasks if chosen != [task]]
         kept = FeatureStream(self.attending_blocks)
-        with torch.no_grad():
+        away = self._run_device()
+        with torch.no_grad(), on_device([self.auxiliary], away):
             for part in _chunks(others, batch_tasks):
-                self._run(self.auxiliary, latent, latent_next, part, kept)
+                self._run(
+                    self.auxiliary, latent, latent_next, part, kept, stop_after=self.attending_blocks[-1]
+                )
         features = AuxiliaryFeatures(
             others, kept.features(len(others)), differentiable=torch.is_grad_enabled()
         )
@@ -279,18 +321,19 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         outputs: dict[str, Tensor] = {}
         streams = []
         parts = _chunks(chosen, batch_tasks)
-        for part in parts:
-            stream = MainStream(
-                part,
-                features,
-                attention,
-                device=latent.device,
-                last=part is parts[-1],
-                generator=generator,
-                keep_weights=keep_weights,
-            )
-            outputs.update(self._run(self.main, latent, latent_next, part, stream))
-            streams.append(stream)
+        with on_device([self.main, self.task_attention_blocks], away):
+            for part in parts:
+                stream = MainStream(
+                    part,
+                    features,
+                    attention,
+                    device=away or latent.device,
+                    last=part is parts[-1],
+                    generator=generator,
+                    keep_weights=keep_weights,
+                )
+                outputs.update(self._run(self.main, latent, latent_next, part, stream))
+                streams.append(stream)
         return outputs, streams
 
     def _run(
@@ -299,32 +342,58 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         latent: Tensor,
         latent_next: Tensor | None,
         tasks: Sequence[str],
-        stream: Stream | None,
+        stream: Stream | None = None,
+        stop_after: int | None = None,
     ) -> dict[str, Tensor]:
-        """One pass of ``unet`` over a batch of len(tasks) x B samples, task-major."""
-        dtype = unet.conv_in.weight.dtype
-        sample = self._stream_inputs(
-            latent.to(dtype), None if latent_next is None else latent_next.to(dtype), tasks
+        """One pass of ``unet`` for ``tasks``; empty if it could stop after the block ``stop_after``."""
+        weight = unet.conv_in.weight
+        device = weight.device if self._run_device() else latent.device
+        inputs, source = self._stream_inputs(
+            latent.to(device, weight.dtype),
+            None if latent_next is None else latent_next.to(device, weight.dtype),
+            tasks,
         )
-        index = [self.tasks.index(task) for task in tasks]
-        lengths = [self.token_lengths[i] for i in index]
-        longest = max(lengths)
-        tokens = self.task_tokens[index, :longest].to(dtype)
+        rows = [self.tasks.index(task) for task in tasks]
+        fixed = None if torch.is_grad_enabled() else self.fixed_unet(unet)
+        if fixed is not None:
+            prediction = fixed(inputs, source, rows, stream, stop_after)
+        else:
+            prediction = self._stock_pass(unet, torch.cat([inputs[i] for i in source]), rows, stream)
+        if prediction is None:
+            return {}
+        return dict(zip(tasks, prediction.unflatten(0, (len(tasks), -1)).unbind(0), strict=True))
+
+    def _run_device(self) -> torch.device | None:
+        """Where the UNets go to run; None if they stay."""
+        return None if torch.is_grad_enabled() else self.offload_device
+
+    def _stock_pass(
+        self, unet: UNet2DConditionModel, sample: Tensor, rows: Sequence[int], stream: Stream | None
+    ) -> Tensor:
+        """The UNet's own forward on a batch of M x B samples, task-major: (M*B, C, h, w)."""
+        lengths = [self.token_lengths[i] for i in rows]
+        longest, batch = max(lengths), len(sample) // len(rows)
+        tokens = self.task_tokens[rows, :longest].to(sample)
         mask = None
         if min(lengths) < longest:  # padding would take part in the cross-attention
-            mask = self.token_mask[index, :longest].repeat_interleave(len(latent), dim=0)
-        prediction = unet(
+            mask = self.token_mask[rows, :longest].to(sample.device).repeat_interleave(batch, dim=0)
+        prediction: Tensor = unet(
             sample,
             self.timestep,
-            tokens.repeat_interleave(len(latent), dim=0),
+            tokens.repeat_interleave(batch, dim=0),
             encoder_attention_mask=mask,
             cross_attention_kwargs=None if stream is None else {"task_stream": stream},
             return_dict=False,
-        )[0]  # (M*B, C, h, w)
-        return dict(zip(tasks, prediction.unflatten(0, (len(tasks), -1)).unbind(0), strict=True))
+        )[0]
+        return prediction
 
-    def _stream_inputs(self, latent: Tensor, latent_next: Tensor | None, tasks: Sequence[str]) -> Tensor:
-        """UNet inputs (M*B, in_channels, h, w), task-major: frames by each task's rule, then zeros."""
+    def _stream_inputs(
+        self, latent: Tensor, latent_next: Tensor | None, tasks: Sequence[str]
+    ) -> tuple[list[Tensor], list[int]]:
+        """The U distinct UNet inputs (B, in_channels, h, w), and which of them each task takes.
+
+        Frames by each task's rule, then zeros.
+        """
         unused = torch.zeros_like(latent)
         second = latent if latent_next is None else latent_next
         if self.second_frame == "average":
@@ -332,7 +401,14 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         else:
             alone = [latent, latent if self.second_frame == "duplicate" else unused, unused]
             pair = [latent, second, unused]
-        return torch.cat([torch.cat(pair if task in self.pair_tasks else alone, dim=1) for task in tasks])
+        # A frame repeated, or averaged with itself, is what tasks of one frame see anyway.
+        differ = latent_next is not None or self.second_frame == "zero"
+        seen = [differ and task in self.pair_tasks for task in tasks]
+        distinct = list(dict.fromkeys(seen))
+        return (
+            [torch.cat(pair if both else alone, dim=1) for both in distinct],
+            [distinct.index(both) for both in seen],
+        )
 
     def _check_config(self, token_lengths: Sequence[int]) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
@@ -378,6 +454,16 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         if batch_tasks is not None and batch_tasks < 1:
             raise ValueError(f"batch_tasks must be at least 1, or None for no limit; got {batch_tasks}.")
         return chosen
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: not what is made again."""
+        return {**self.__dict__, "_fixed": {}}
+
+    def _apply(self, *args: Any, **kwargs: Any) -> StableMTLModel:
+        """Moves or converts all tensors (``to``, ``half``, ``cuda``)."""
+        self._fixed.clear()
+        super()._apply(*args, **kwargs)
+        return self
 
     def _attach(self, main: UNet2DConditionModel, config: TaskAttentionConfig) -> None:
         """Installs the main UNet with fresh task attention, and freezes the auxiliary one."""
