@@ -96,7 +96,7 @@ def commands() -> list[str]:
 def test_commands_of_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each named command, with the command below it, has all the options that the README gives it."""
     words = command.split()
-    below = [words[1]] if words[0] == "train" else []
+    below = [words[1]] if words[0] in ("train", "data", "convert") else []
     status = cli.main([words[0], *below, "--help"])
     told = capsys.readouterr()
     assert status == 0, told.err
