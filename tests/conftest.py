@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from diffusers import AutoencoderTiny
 
@@ -104,3 +105,20 @@ def tiny_folder(tiny_pipeline: StableMTLPipeline, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("tiny") / "model"
     tiny_pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_tiny_base() -> Callable[..., Path]:
+    """``write_tiny_base(folder, unet_options)``; see ``tiny_base.py``."""
+    spec = importlib.util.spec_from_file_location("tiny_base", Path(__file__).with_name("tiny_base.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_tiny_base
+
+
+@pytest.fixture(scope="session")
+def tiny_base(write_tiny_base: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model to start stage 1 from, of the tiny UNet's options."""
+    return write_tiny_base(tmp_path_factory.mktemp("base"), TINY_UNET)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import string
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from stablemtl import StableMTLPipeline
@@ -37,40 +36,9 @@ def states() -> States:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base model in diffusers format: tiny codec and text encoder, the golden UNet's options."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    folder = tmp_path_factory.mktemp("base")
-    letters = string.ascii_lowercase
-    vocabulary = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        AutoencoderKL(
-            block_out_channels=(8, 8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            norm_num_groups=4,
-            latent_channels=4,
-        ).save_pretrained(folder / "vae")
-        CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(vocabulary),
-                hidden_size=CONFIG["unet"]["cross_attention_dim"],
-                intermediate_size=16,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                bos_token_id=len(vocabulary) - 2,
-                eos_token_id=len(vocabulary) - 1,
-            )
-        ).save_pretrained(folder / "text_encoder")
-    (folder / "tokenizer").mkdir()
-    (folder / "tokenizer" / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(vocabulary)}))
-    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizer"}')
-    (folder / "unet").mkdir()
-    (folder / "unet" / "config.json").write_text(json.dumps({**CONFIG["unet"], "in_channels": 4}))
-    return folder
+def base(write_tiny_base: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model with the golden UNet's options; its UNet's weights are not needed."""
+    return write_tiny_base(tmp_path_factory.mktemp("base"), CONFIG["unet"], weights=False)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import string
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,44 +17,19 @@ TASKS = ["semantic", "normal", "depth", "optical_flow", "scene_flow", "shading",
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(write_tiny_base: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder laid out like Stable Diffusion 2: tiny random networks, a tokenizer that knows "depth"."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    folder = tmp_path_factory.mktemp("base")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        UNet2DConditionModel(
-            block_out_channels=(8, 16),
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            layers_per_block=1,
-            attention_head_dim=(2, 2),
-            cross_attention_dim=12,
-            norm_num_groups=4,
-            use_linear_projection=True,
-        ).save_pretrained(folder / "unet")
-        letters = string.ascii_lowercase
-        vocabulary = [*letters, *(f"{c}</w>" for c in letters), "de", "dep", "dept", "depth</w>"]
-        vocabulary += ["<|startoftext|>", "<|endoftext|>"]
-        encoder = CLIPTextConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=12,
-            intermediate_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=16,
-            bos_token_id=len(vocabulary) - 2,
-            eos_token_id=len(vocabulary) - 1,
-        )
-        CLIPTextModel(encoder).save_pretrained(folder / "text_encoder")
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary)}))
-    (tokenizer / "merges.txt").write_text("#version: 0.2\nd e\nde p\ndep t\ndept h</w>\n")
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
-    (tokenizer / "tokenizer_config.json").write_text(json.dumps(config))
-    return folder
+    unet = {
+        "block_out_channels": (8, 16),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "attention_head_dim": (2, 2),
+        "cross_attention_dim": 12,
+        "norm_num_groups": 4,
+        "use_linear_projection": True,
+    }
+    return write_tiny_base(tmp_path_factory.mktemp("base"), unet)
 
 
 @torch.no_grad()

@@ -264,5 +264,7 @@ class StageRun:
                 "pixel_loss must not be negative, and needs data.cache none: a cache keeps latents only; "
                 f"got {self.pixel_loss} and {self.data.cache}"
             )
+        if self.lora is not None and self.codec is not None:
+            raise ValueError("lora adapts a trained UNet: it needs base or init, not codec (random weights)")
         if self.adaptive is not None and not self.data.isolated:
             raise ValueError("adaptive needs data.isolated: it follows the loss of one task in each step")
