@@ -203,3 +203,15 @@ def test_change_against_the_next_disparity():
     assert change_trial(disparity, change, flow, following) == {AS_IS: 1.0, NEGATED: 0.0}
     assert change_trial(disparity, -change, flow, following) == {AS_IS: 0.0, NEGATED: 1.0}
     assert change_trial(disparity, 0 * change, flow, following) == {AS_IS: 0.0, NEGATED: 0.0}
+
+
+def test_a_camera_that_moves_aside_changes_no_disparity() -> None:
+    from stablemtl.data.doctor.raw.flyingthings3d import _moved_sideways
+
+    disparity = np.linspace(1.0, 20.0, 40 * 60).reshape(40, 60)
+    flow = np.stack([0.3 * disparity, np.zeros_like(disparity)], -1)
+    assert _moved_sideways(disparity, flow)
+    flow[0, 0] = np.nan
+    assert _moved_sideways(disparity, flow)
+    assert not _moved_sideways(disparity, np.stack([20.0 - disparity, 0.5 * disparity], -1))
+    assert not _moved_sideways(disparity, np.full((40, 60, 2), 3.0))

@@ -66,6 +66,7 @@ def look_around(root: Path, found: Mapping[str, DatasetInfo]) -> list[Finding]:
         return []
     folders = {info.folder for info in found.values()}
     rest = [p for p in sorted(root.iterdir()) if p.name not in folders and not p.name.startswith(".")]
+    rest = [p for p in rest if not (p.name.startswith("synth-") and p.suffix == ".json")]  # our own recipes
     findings, others = [], []
     for path in rest:
         name = recognise(path) if path.is_dir() else None
