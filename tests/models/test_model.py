@@ -397,6 +397,20 @@ def test_nothing_is_left_behind_by_a_call_or_by_a_failure(make_model, make_laten
 
 
 @torch.no_grad()
+def test_single_stream_calls_an_offloaded_model_to_its_device(make_model, make_latents) -> None:
+    model = make_model()
+    called = []
+
+    class Hook:
+        def pre_forward(self, module) -> None:
+            called.append(module)
+
+    model._hf_hook = Hook()
+    model.single_stream(*make_latents(), tasks=["depth"])
+    assert called == [model]
+
+
+@torch.no_grad()
 def test_two_calls_at_once(make_model, make_latents, attention_config) -> None:
     model = make_model(attention_config())
     outer, inner = make_latents(seed=1), make_latents(batch=1, size=(3, 4), seed=2)

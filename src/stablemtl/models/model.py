@@ -24,6 +24,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from stablemtl.models.fixed_unet import FixedUNet
@@ -224,6 +225,7 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         outputs, _ = self._multi_stream(latent, latent_next, tasks, batch_tasks, generator)
         return outputs
 
+    @apply_forward_hook  # diffusers' offloading waits for forward only
     def single_stream(
         self,
         latent: Tensor,

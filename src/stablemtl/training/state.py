@@ -101,20 +101,19 @@ class TrainState:
 
     def write(self, folder: Path) -> None:
         """Write all of it to a folder that is there. To be called by every process."""
-        parts: dict[str, dict[str, Tensor]] = {
-            MODEL: self._whole({n: v for n, v in self._plain.state_dict().items() if n not in self.frozen})
-        }
+        # One file after the other: together they are three times the model.
+        weights = {n: v for n, v in self._plain.state_dict().items() if n not in self.frozen}
+        self._save(folder / MODEL, weights)
         if self.ema is not None:
-            parts[EMA] = self._whole(dict(zip(self.names, self.ema.values, strict=True)))
+            self._save(folder / EMA, dict(zip(self.names, self.ema.values, strict=True)))
         tensors, others = self._optimizer_state()
-        parts[OPTIMIZER] = self._whole(tensors)
+        self._save(folder / OPTIMIZER, tensors, others)
         processes = gather_object([generators()])
-        parts[GENERATORS] = {
-            f"{process}.{name}": value for process, own in enumerate(processes) for name, value in own.items()
-        }
         if self.accelerator.is_main_process:
-            for file, values in parts.items():
-                save_file(values, folder / file, metadata=others if file == OPTIMIZER else None)
+            states = [
+                (f"{i}.{name}", value) for i, own in enumerate(processes) for name, value in own.items()
+            ]
+            save_file(dict(states), folder / GENERATORS)
 
     @torch.no_grad()
     def read(self, folder: Path) -> None:
@@ -140,14 +139,15 @@ class TrainState:
         if kept:  # not on processes that were not there before
             restore_generators(kept)
 
-    def _whole(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whole copies on the CPU of the main process; empty on the others."""
+    def _save(self, path: Path, values: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+        """Write whole tensors from the main process. To be called by every process: shares are gathered."""
         found = {}
         for name, value in values.items():
             everything = whole(value)
             if self.accelerator.is_main_process:
-                found[name] = everything.to("cpu", copy=True).contiguous()
-        return found
+                found[name] = everything.detach().cpu().contiguous()  # a copy only where it is needed
+        if self.accelerator.is_main_process:
+            save_file(found, path, metadata=metadata)
 
     def _optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Tensors by ``parameter::average``, and what else there is, as text."""
