@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": ("stablemtl.commands.predict", "seven maps from an image or two frames"),
     "train": ("stablemtl.commands.train", "train a model on partly labelled datasets"),
     "evaluate": ("stablemtl.commands.evaluate", "score a model on the benchmarks"),
+    "compare": ("stablemtl.commands.compare", "two evaluations: differences with confidence intervals"),
     "data": ("stablemtl.commands.data", "check, describe, show and prepare datasets"),
     "synth": ("stablemtl.commands.synth", "render labelled scenes in the official layouts"),
     "convert": ("stablemtl.commands.convert", "published weights into one self-contained folder"),

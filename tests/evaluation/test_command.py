@@ -38,7 +38,7 @@ def test_prints_and_writes(run: Any, data_root: Path, tiny_folder: Path, tmp_pat
     assert report["single_stream"] is True
     assert [s["task"] for s in report["scores"]] == ["albedo", "depth", "depth"]
     assert sorted(path.name for path in out.parent.iterdir()) == [
-        "report.json", "report.md", "report.parquet",
+        "report.html", "report.json", "report.md", "report.parquet",
     ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_table_2_and_pictures(run: Any, bench_root: Path, tiny_folder: Path, tmp
     for word in ("mIoU %", "EPE-2D px", "Delta_m %", "StableMTL (paper)", "(2 of 8)", "cityscapes 2 of 500"):
         assert word in stdout
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
-        "cases", "report.json", "report.md", "report.parquet",
+        "cases", "report.html", "report.json", "report.md", "report.parquet",
     ]  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "a" / "cases").iterdir()) == [
         f"{name}-{kind}.png"

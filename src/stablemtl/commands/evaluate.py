@@ -5,14 +5,15 @@
     --protocol native     any labelled data at their own size, and a real stereo pair
     --protocol auto       the paper's for its test sets, native for other data
 
-Prints tables and writes all figures as JSON, the tables as Markdown, and each image's figures as Parquet. The
-exit status is 1 if a dataset or a sample could not be read; the others are scored all the same. For several
-processes: accelerate launch -m stablemtl evaluate ... (on CPUs torchrun --nproc-per-node N -m ...)
+Prints tables and writes all figures as JSON, a report as HTML, the tables as Markdown, and each image's
+figures as Parquet. The exit status is 1 if a dataset or a sample could not be read; the others are scored all
+the same. For several processes: accelerate launch -m stablemtl evaluate ... (on CPUs torchrun
+--nproc-per-node N -m ...). With --predictions, files that any tool has written are scored. With --pictures
+instead of --data, photographs without labels are checked for what must hold whatever they show.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,18 +28,29 @@ if TYPE_CHECKING:
 
     from stablemtl.evaluation.ranks import Ranks
     from stablemtl.evaluation.report import Report
-    from stablemtl.evaluation.summary import Summary
     from stablemtl.pipeline import StableMTLPipeline
+
+    Progressed = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Options of ``stablemtl evaluate``."""
 
-    data: Path
-    """Data folder, with the datasets in the folders of their downloads: kitti_depth, diode, vkitti2, ..."""
+    data: Path | None = None
+    """Data folder, with the datasets in the folders of their downloads: kitti_depth, diode, vkitti2, ... Not
+    needed for --predictions of the motorcycle, nor for --pictures."""
     model: str = "nano"
     """Embedded model, folder written by save_pretrained, or hub id (owner/name)."""
+    predictions: Path | None = None
+    """Score the files of this folder instead of a model, DIR/<dataset>/<task>/<frame>.npy and the like: see
+    docs/evaluation.md."""
+    pictures: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="")] = ()
+    """Instead of --data: photographs to check without labels; skimage for those of scikit-image."""
+    sequence: bool = False
+    """The pictures are frames that follow each other: check the motion from each to the next too."""
+    field_of_view: float = 60.0
+    """Of the longer side of the pictures [degrees], for normals against depth."""
     protocol: Literal["auto", "paper", "standard", "native"] = "auto"
     """How to score; see above."""
     split: Literal["train", "val", "test"] = "test"
@@ -54,7 +66,7 @@ class EvaluateConfig:
     motorcycle: bool = True
     """With auto and native, add the real stereo pair, at the model's default resolution."""
     out: Path = Path("report.json")
-    """JSON file, with .md and .parquet beside it; or a folder, for report.json and so on and for pictures."""
+    """JSON file, with .html, .md and .parquet beside it; or a folder, for those and for pictures."""
     cases: int = 4
     """Worst and best images of each benchmark to draw, where --out is a folder; 8 at most."""
     batch_size: int = 4
@@ -70,38 +82,26 @@ def run(config: EvaluateConfig) -> int:
     # 1. What is wrong with the arguments must not cost the loading of a large model.
     out = _json_file(config.out)
     _check(config)
+    if config.pictures:
+        return _run_pictures(config, out)
 
-    from diffusers.utils import logging as diffusers_logging
-
-    from stablemtl.evaluation import evaluate, read_report, summarize
+    from stablemtl.commands.evaluate_output import draw_cases, print_report, write_report
+    from stablemtl.evaluation import read_report, summarize
     from stablemtl.evaluation.ranks import Alone, Launched, launched
 
     baseline = None if config.baseline is None else read_report(config.baseline)
 
     # 2. Load, on each of the processes if there are several.
-    diffusers_logging.disable_progress_bar()
     ranks: Ranks = Alone()
     device = None
     if launched():
         ranks = several = Launched(cpu=config.device == "cpu")
         device = several.device
-    pipe = _load(config, device)
+    pipe = _load(config, device) if config.predictions is None else None
 
     # 3. Evaluate with a progress bar on stderr, so that stdout has the tables only.
     with _progress(shown=ranks.rank == 0) as progress:
-        report = evaluate(
-            pipe,
-            config.data,
-            protocol=config.protocol,
-            split=config.split,
-            limit=config.limit,
-            tasks=config.tasks or None,
-            single_stream=config.single_stream,
-            motorcycle=config.motorcycle,
-            batch_size=config.batch_size,
-            ranks=ranks,
-            on_progress=_bars(progress),
-        )
+        report = _evaluate(config, pipe, ranks, _bars(progress))
     if isinstance(ranks, Launched):
         ranks.close()
     summary = summarize(report, baseline)
@@ -110,17 +110,24 @@ def run(config: EvaluateConfig) -> int:
         return status
 
     # 4. Write first, then print.
-    from stablemtl.writers import staged_file
-
-    with staged_file(out.with_suffix(".md")) as beside:
-        tables = [report.markdown()] + ([] if summary is None else [summary.markdown()])
-        beside.write_text("\n".join(tables), encoding="utf-8")
-    report.save_records(out.with_suffix(".parquet"))
+    sheets = {}
     if out.parent == config.out and config.cases:
-        _draw(report, pipe, config, out.parent / "cases")
-    report.save(out)
-    _print(report, summary, out)
+        sheets = draw_cases(report, config, pipe, out.parent / "cases")
+    write_report(report, out, summary=summary, baseline=baseline, sheets=sheets)
+    print_report(report, summary, out)
     return status
+
+
+def _run_pictures(config: EvaluateConfig, out: Path) -> int:
+    """The checks without labels."""
+    from stablemtl.commands.evaluate_output import print_checks, write_checks
+    from stablemtl.evaluation.pictures import check_pictures, read_pictures
+
+    pictures = read_pictures(config.pictures, sequence=config.sequence)
+    checks = check_pictures(_load(config, None), pictures, field_of_view_deg=config.field_of_view)
+    write_checks(checks, config, out)
+    print_checks(checks, out)
+    return 0
 
 
 def _json_file(out: Path) -> Path:
@@ -137,8 +144,17 @@ def _json_file(out: Path) -> Path:
 
 
 def _check(config: EvaluateConfig) -> None:
-    if not config.data.is_dir():
-        raise FileNotFoundError(f"--data: there is no folder {config.data}.")
+    if config.pictures and (config.data is not None or config.predictions is not None):
+        raise ValueError("--pictures have no labels: leave out --data and --predictions, or evaluate twice.")
+    if config.sequence and not config.pictures:
+        raise ValueError("--sequence belongs to --pictures. Name the frames there.")
+    if not 0 < config.field_of_view < 180:
+        raise ValueError(f"--field-of-view must be between 0 and 180 degrees, got {config.field_of_view:g}.")
+    if config.data is None and config.predictions is None and not config.pictures:
+        raise ValueError("--data is needed: the folder of the datasets. Only --pictures do without.")
+    for option, folder in (("--data", config.data), ("--predictions", config.predictions)):
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"{option}: there is no folder {folder}.")
     if config.baseline is not None and not config.baseline.is_file():
         raise FileNotFoundError(f"--baseline: there is no file {config.baseline}.")
     for option, value, least in (
@@ -150,8 +166,45 @@ def _check(config: EvaluateConfig) -> None:
             raise ValueError(f"{option} must be {least} or more, got {value}.")
 
 
+def _evaluate(
+    config: EvaluateConfig, pipe: StableMTLPipeline | None, ranks: Ranks, on_progress: Progressed
+) -> Report:
+    """Score the model, or the files of ``--predictions`` where there is none."""
+    from stablemtl.evaluation import evaluate
+    from stablemtl.evaluation.prediction_scores import evaluate_predictions
+
+    if pipe is None:
+        assert config.predictions is not None
+        return evaluate_predictions(
+            config.predictions,
+            config.data,
+            protocol=config.protocol,
+            split=config.split,
+            limit=config.limit,
+            tasks=config.tasks or None,
+            motorcycle=config.motorcycle,
+            ranks=ranks,
+            on_progress=on_progress,
+        )
+    assert config.data is not None
+    return evaluate(
+        pipe,
+        config.data,
+        protocol=config.protocol,
+        split=config.split,
+        limit=config.limit,
+        tasks=config.tasks or None,
+        single_stream=config.single_stream,
+        motorcycle=config.motorcycle,
+        batch_size=config.batch_size,
+        ranks=ranks,
+        on_progress=on_progress,
+    )
+
+
 def _load(config: EvaluateConfig, device: str | None) -> StableMTLPipeline:
     import torch
+    from diffusers.utils import logging as diffusers_logging
 
     from stablemtl.commands.predict import pick_device
     from stablemtl.pipeline import StableMTLPipeline
@@ -159,6 +212,7 @@ def _load(config: EvaluateConfig, device: str | None) -> StableMTLPipeline:
     where = pick_device(config.device) if device is None else device
     if config.dtype == "float16" and where == "cpu":
         raise ValueError("--dtype float16 needs a GPU. Choose bfloat16 or float32 on the CPU.")
+    diffusers_logging.disable_progress_bar()
     dtype: torch.dtype = getattr(torch, config.dtype)
     return StableMTLPipeline.from_pretrained(config.model, torch_dtype=dtype, device=where)
 
@@ -171,7 +225,7 @@ def _progress(*, shown: bool) -> Progress:
     return Progress(console=console, transient=True, disable=not (shown and console.is_terminal))
 
 
-def _bars(progress: Progress) -> Callable[[str, int, int], None]:
+def _bars(progress: Progress) -> Progressed:
     bars = {}
 
     def show(benchmark: str, done: int, total: int) -> None:
@@ -180,57 +234,3 @@ def _bars(progress: Progress) -> Callable[[str, int, int], None]:
         progress.update(bars[benchmark], completed=done)
 
     return show
-
-
-def _draw(report: Report, pipe: StableMTLPipeline, config: EvaluateConfig, folder: Path) -> None:
-    """Sheets of the worst and the best images of each benchmark."""
-    from stablemtl.evaluation.cases import case_sheet
-    from stablemtl.evaluation.predictor import PipelinePredictor
-    from stablemtl.evaluation.runner import open_benchmarks
-    from stablemtl.writers import write_picture
-
-    jobs, _ = open_benchmarks(config.data, protocol=config.protocol, split=config.split)
-    datasets = {job.benchmark.name: job.dataset for job in jobs}
-    predictor = PipelinePredictor(pipe, single_stream=config.single_stream)
-    for score in report.scores:
-        if score.benchmark.name not in datasets or score.n < 2:
-            continue
-        for kind, cases in (("worst", score.worst), ("best", score.best)):
-            sheet = case_sheet(
-                datasets[score.benchmark.name], score.benchmark, predictor, cases[: config.cases]
-            )
-            write_picture(folder / f"{score.benchmark.name.replace(' ', '-')}-{kind}.png", sheet)
-
-
-def _print(report: Report, summary: Summary | None, out: Path) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(report.table())
-    console.print(Text("constant: best constant prediction; ceiling: ground truth through the codec;"))
-    console.print(Text("gain: model over constant; not aligned: model in the task's own unit, without a fit"))
-    if summary is not None:
-        console.print(summary.table())
-        console.print(Text(f"Delta_m: against {summary.baseline}"))
-        for note in summary.notes:
-            console.print(Text(note))
-    console.print(Text(f"all figures in {out}; {report.seconds:.1f} s ({report.device}, {report.dtype})"))
-    _print_failures(report)
-
-
-def _print_failures(report: Report) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    errors = Console(stderr=True, highlight=False)
-    for failure in report.failures:
-        errors.print(Text(f"left out: {failure.dataset}: {failure.error}"))
-    for score in report.scores:
-        for sample in score.unreadable:
-            errors.print(Text(f"left out: {score.benchmark.name}, sample {sample.index}: {sample.error}"))
-        if score.n == 0:
-            errors.print(Text(f"{score.benchmark.name}: no sample could be scored"))
-    count = sum(len(score.unreadable) for score in report.scores)
-    if count:
-        errors.print(Text(f"{count} sample{'' if count == 1 else 's'} could not be read"))

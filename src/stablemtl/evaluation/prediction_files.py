@@ -1,25 +1,25 @@
 """Predictions of any tool, read from a folder of files.
 
-    DIR/<dataset>/<task>/<key>.<suffix>             kitti_flow_2015's frame 000003: kitti_flow/optical_flow/000003.flo
-    DIR/<dataset>/<task>-<variant>/<key>.<suffix>   where a protocol has several numbers: kitti_depth/depth-garg/...
+    DIR/<dataset>/<task>/<key>.<suffix>             such as DIR/kitti_flow/optical_flow/000003.flo
+    DIR/<dataset>/<task>-<variant>/<key>.<suffix>   where a protocol has several: DIR/kitti_depth/depth-garg/
     DIR/predictions.json                            optional, see below
 
-``dataset``, ``task`` and ``variant`` are those of reports. ``key`` is the name of the frame as in the records of
-a report; a ``/`` in it may be a folder or be written ``__``. One file for each frame:
+``dataset``, ``task`` and ``variant`` are those of reports. ``key`` is the name of the frame as in the records
+of a report; a ``/`` in it may be a folder or be written ``__``. One file for each frame:
 
 - ``.npy``: (H, W) or (H, W, C);
-- ``.npz``: as :meth:`stablemtl.outputs.Prediction.save` writes, or any that has one array or one named ``values``;
+- ``.npz``: as :meth:`stablemtl.outputs.Prediction.save` writes, or with one array, or one named ``values``;
 - ``.flo``: optical flow (Middlebury);
 - ``.png``: 16 bits as :meth:`stablemtl.outputs.Prediction.save` writes them with ``bits=16``; any other 8- or
   16-bit picture with a ``png_scale`` for its task (value = stored number x scale); class ids as they are;
 - ``.exr``: one channel, or R, G, B.
 
-Values are in the conventions of the task (:class:`stablemtl.tasks.base.TaskSpec`): m, px, unit vectors, class ids.
-Their size is that of the frame as the protocol shows it to a network: that of the dataset, cropped where the
-protocol crops, and the protocol's own size where it has one (``paper``). Every pixel needs a value.
+Values are in the unit and convention of the task (:class:`stablemtl.tasks.base.TaskSpec`): m, px, vectors,
+class ids. Their size is that of the frame as the protocol shows it to a network: that of the dataset, cropped
+where the protocol crops, and the protocol's own size where it has one (``paper``). Every pixel needs a value.
 
-``predictions.json`` may have ``name`` (of the tool, for tables), ``relative`` (tasks whose scale is unknown, which
-are then scored with a fit only) and ``png_scale`` (task -> value of one step of a PNG).
+``predictions.json`` may have ``name`` (of the tool, for tables), ``relative`` (tasks whose scale is unknown,
+which are then scored with a fit only) and ``png_scale`` (task -> value of one step of a PNG).
 
 Letters: C, H, W channels, height and width of a map.
 """
@@ -34,22 +34,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from stablemtl.data.exr import read_exr
-from stablemtl.data.formats import read_flo, read_npy
 from stablemtl.data.sample import Dataset, Sample
 from stablemtl.evaluation.benchmark import Benchmark
+from stablemtl.evaluation.prediction_reading import as_ids, read_values
 from stablemtl.tasks import TASKS, build_task
 from stablemtl.tasks.base import Task, choose
-from stablemtl.writers import PNG16_KEY, read_png16_values
 
 SUFFIXES = (".npy", ".npz", ".flo", ".png", ".exr")
 FACTS = "predictions.json"
 _IN_UNITS = {"depth": {"encoding": "log"}, "optical_flow": {"encoding": "calibrated"},
              "scene_flow": {"encoding": "calibrated"}}  # fmt: skip
-_UNKNOWN_FLOW = 1e9  # .flo marks pixels without flow by larger numbers
 
 
 class FilePredictor:
@@ -129,7 +125,7 @@ class FilePredictor:
         return [place for name in names if (place := self.folder / dataset / name).is_dir()]
 
     def _read(self, path: Path, sample: Sample) -> Tensor:
-        values = self._values(path, sample.task)
+        values = read_values(path, sample.task, self.tasks[sample.task].spec.channels, self._png_scale)
         channels, height, width = sample.target.shape
         if values.ndim == 2:
             values = values[:, :, None]
@@ -139,24 +135,14 @@ class FilePredictor:
                 f"({height}, {width}, {channels}), height x width x channels. Predict on the frames of the "
                 "protocol (docs/evaluation.md), or choose another --protocol."
             )
-        if sample.target.dtype == torch.int64:
-            return torch.from_numpy(_as_ids(values, path).transpose(2, 0, 1).copy())
         if values.dtype.kind not in "fiu":
             raise ValueError(f"{path} must hold real numbers, got {values.dtype}.")
-        return torch.from_numpy(values.astype(np.float32).transpose(2, 0, 1).copy())
-
-    def _values(self, path: Path, task: str) -> NDArray[Any]:
-        suffix = path.suffix
-        if suffix == ".npy":
-            return read_npy(path)
-        if suffix == ".npz":
-            return _read_npz(path)
-        if suffix == ".exr":
-            return read_exr(path)
-        if suffix == ".png":
-            return _read_png(path, task, self._png_scale.get(task), self.tasks[task].spec.channels)
-        flow = read_flo(path)
-        return np.where(np.abs(flow) > _UNKNOWN_FLOW, np.float32(np.nan), flow)
+        bad = 1 - np.isfinite(values).mean()
+        if bad:
+            raise ValueError(f"{path} is not finite ({100 * bad:.3g} % of the values): each pixel needs one.")
+        ids = sample.target.dtype == torch.int64
+        numbers = as_ids(values, path) if ids else values.astype(np.float32)
+        return torch.from_numpy(numbers.transpose(2, 0, 1).copy())
 
 
 class Predicted:
@@ -230,52 +216,3 @@ def _facts(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: {error}.") from error
     return facts
-
-
-def _read_npz(path: Path) -> NDArray[Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            name = "values" if "values" in names or len(names) != 1 else names[0]
-            values: NDArray[Any] = archive[name]
-            valid = archive["valid"] if "valid" in names and name == "values" else None
-    except KeyError as error:
-        raise ValueError(f"{path} must have one array, or one named 'values'; it has {names}.") from error
-    except Exception as error:  # of many kinds: zip, zlib, pickles that are refused
-        raise ValueError(f"{path} is not a readable .npz file: {error}") from error
-    if valid is None or values.dtype.kind != "f":
-        return values
-    return np.where(valid if values.ndim == 2 else valid[:, :, None], values, np.float32(np.nan))
-
-
-def _read_png(path: Path, task: str, scale: float | None, channels: int) -> NDArray[Any]:
-    import cv2
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            says = PNG16_KEY in getattr(picture, "text", {})
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not a readable PNG file: {error}") from error
-    if says:
-        return read_png16_values(path)
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if stored is None:
-        raise ValueError(f"{path} is not a readable PNG file, or it is damaged.")
-    numbers: NDArray[Any] = stored if stored.ndim == 2 else stored[:, :, 2::-1][:, :, :channels]
-    if task == "semantic":
-        return numbers
-    if scale is None:
-        raise ValueError(
-            f'{path} does not say what its numbers mean. Write {{"png_scale": {{"{task}": value of one step}}}} '
-            f"into {FACTS}, or use another kind of file."
-        )
-    return numbers.astype(np.float32) * np.float32(scale)
-
-
-def _as_ids(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
-    if values.dtype.kind in "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
-        values = np.rint(values)
-    elif values.dtype.kind not in "iu":
-        raise ValueError(f"{path} must hold integer class ids, got {values.dtype} that are not.")
-    return values.astype(np.int64)

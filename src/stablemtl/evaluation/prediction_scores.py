@@ -47,8 +47,8 @@ def evaluate_predictions(
             :func:`stablemtl.evaluation.evaluate`.
     Raises:
         FileNotFoundError: no such folder, or nothing in it can be scored.
-        ValueError: an unknown task, a file of another shape or type than its label, or one with a value that is
-            not finite.
+        ValueError: an unknown task, a file of another shape or type than its label, or one with a value that
+            is not finite.
     """
     start = time.perf_counter()
     if limit is not None and limit < 0:
