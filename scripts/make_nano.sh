@@ -28,7 +28,7 @@ synth --split test --worlds cutouts --count 60
 synth --worlds cutouts --count 6000
 synth --worlds things rooms streets --count 168
 
-# 3. Training; the options are in src/stablemtl/recipes.py.
+# 3. Training; the options are in src/stablemtl/recipes/nano.py.
 for recipe in nano-codec nano-flow nano-stage1 nano-stage2; do
     "$stablemtl" train "$recipe"
 done
