@@ -12,18 +12,9 @@ from stablemtl.tasks.reductions import (
     angle_deg,
     least_squares_scale,
     least_squares_scale_and_shift,
-    masked_mean,
     non_negative_scale,
     valid_pixels,
 )
-
-
-def test_masked_mean_by_hand() -> None:
-    values = torch.tensor([[[[1.0, 2.0, math.nan]], [[10.0, 30.0, math.inf]]], [[[5.0, 5.0, 5.0]]] * 2])
-    valid = torch.tensor([[[[True, True, False]]], [[[False, False, False]]]])
-    means = masked_mean(values, valid)
-    assert means[0].tolist() == [1.5, 20.0]
-    assert means[1].isnan().all()
 
 
 def test_valid_pixels_leaves_out_empty_images() -> None:

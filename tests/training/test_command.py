@@ -106,6 +106,13 @@ def test_options_replace_those_of_the_recipe(run: Run, trained: list[Any]) -> No
     ]
 
 
+def test_groups_of_options_are_switched_on_by_name(run: Run, trained: list[Any]) -> None:
+    command = ["stage1", "--base", "sd2", "lora:lora-options", "--lora.rank", 4]
+    assert run(*command, "adaptive:adaptive-config", "--adaptive.every", 50)[0] == 0
+    (config,) = trained
+    assert (config.base, config.lora.rank, config.adaptive.every) == ("sd2", 4, 50)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,19 +12,6 @@ import torch
 from torch import Tensor
 
 
-def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of each map over its valid pixels.
-
-    Args:
-        values: shape (B, C, H, W); invalid pixels may hold anything, NaN included.
-        valid: bool, shape (B, 1, H, W).
-    Returns:
-        Shape (B, C); ``nan`` for an image without a valid pixel.
-    """
-    total = torch.where(valid, values, 0.0).sum(dim=(-2, -1))
-    return total / valid.sum(dim=(-2, -1))
-
-
 def valid_pixels(pred: Tensor, target: Tensor, valid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The valid pixels of each image in float64, as ``pred`` (C, N) and ``target`` (C, N).
 
