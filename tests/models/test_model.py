@@ -477,6 +477,15 @@ def test_training_under_bfloat16_autocast(make_model, make_latents, attention_co
     assert all(p.grad.isfinite().all() for p in model.main.parameters())
 
 
+def test_a_twin_from_the_config_has_the_main_stream_added_since(make_model, attention_config) -> None:
+    model = make_model(attention_config())
+    twin = StableMTLModel.from_config(model.config)
+    assert twin.main is not None
+    assert {k: v.shape for k, v in twin.state_dict().items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
+
+
 def test_main_stream_keeps_dtype_and_mode(make_model, attention_config) -> None:
     model = make_model().to(torch.bfloat16).train()
     model.add_main_stream(attention_config())

@@ -116,6 +116,15 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         if task_attention is not None:
             self._attach(build_unet(unet), TaskAttentionConfig.from_dict(task_attention))
 
+    def register_to_config(self, **kwargs: Any) -> None:
+        """Record values, also those that were left to their defaults.
+
+        diffusers notes which arguments were not given, and ``from_config`` forgets their values, even where
+        they have changed since: a model with a main stream added would come back without it.
+        """
+        kwargs.pop("_use_default_values", None)
+        super().register_to_config(**kwargs)
+
     def add_main_stream(
         self,
         task_attention_config: TaskAttentionConfig | None = None,
