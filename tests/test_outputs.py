@@ -175,7 +175,7 @@ def test_sixteen_bit_png_of_constants_and_of_nothing(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     depth, relative = prediction("depth"), prediction("optical_flow")
-    with pytest.raises(ValueError, match=r"suffix must be one of .png, .npz, .npy, .flo"):
+    with pytest.raises(ValueError, match=r"suffix must be one of .png, .npz, .npy, .flo, .exr"):
         depth.save(tmp_path / "depth.tiff")
     with pytest.raises(ValueError, match=r"'depth' has shape \(9, 15\) .* Use .npz"):
         depth.save(tmp_path / "depth.flo")
@@ -188,6 +188,14 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         write_png16(tmp_path / "a.png", np.zeros((H, W, 4), np.float32), np.ones((H, W), bool), {})
     with pytest.raises(ValueError, match="integers must be 0 to 65534, got -1 to -1"):
         write_png16(tmp_path / "a.png", np.full((H, W), -1), np.ones((H, W), bool), {})
+    for name, way, message in (
+        ("a.npz", "palette", "the format 'palette' goes with the suffix .png, got 'a.npz'"),
+        ("a.png", "sheet", "unknown format of one map 'sheet'; choose from exr, flo"),
+        ("a.png", "palette", "'depth' cannot be written with a palette: it holds no class ids"),
+        ("a.png", "kitti_flow", "the PNG of KITTI flow holds two-channel motion in px; 'depth' has"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            depth.save(tmp_path / name, format=way)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,11 +220,9 @@ def test_folder_of_results(tmp_path: Path) -> None:
     maps = all_predictions(frames=[Image.new("RGB", (W, H))])
     folder = maps.save(tmp_path / "out" / "maps")
     expected = {f"{name}{suffix}" for name in TASKS for suffix in (".png", ".npz")}
-    expected |= {"depth_16bit.png", "shading_16bit.png", "optical_flow.flo", "contact_sheet.png"}
-    assert {path.name for path in folder.iterdir()} == expected
-    assert expected == {name for one in maps.values() for name in prediction_files(one)} | {
-        "contact_sheet.png"
-    }
+    expected |= {"depth_16bit.png", "shading_16bit.png", "optical_flow.flo"}
+    assert {path.name for path in folder.iterdir()} == expected | {"contact_sheet.png", "maps.json"}
+    assert expected == {name for one in maps.values() for name in prediction_files(one)}
     for name, one in maps.items():
         assert (read_prediction(folder / f"{name}.npz").values == one.values).all()
     assert np.abs(read_png16_values(folder / "depth_16bit.png") - maps["depth"].values).max() < 1e-4
@@ -229,6 +235,7 @@ def test_flow_without_pixels_gets_no_flo(tmp_path: Path) -> None:
         "optical_flow.png",
         "optical_flow.npz",
         "contact_sheet.png",
+        "maps.json",
     }
 
 
@@ -304,11 +311,12 @@ def test_missing_task_lists_what_there_is() -> None:
 
 
 def test_results_can_be_sent_to_another_process() -> None:
-    maps = all_predictions(frames=[Image.new("RGB", (W, H))])
+    maps = all_predictions(frames=[Image.new("RGB", (W, H))], source={"model": "nano"})
     back = pickle.loads(pickle.dumps(maps))
     assert list(back) == list(maps)
     assert (back["depth"].values == maps["depth"].values).all()
     assert back.frames[0].size == (W, H)
+    assert back.source == {"model": "nano"}
 
 
 # contact sheet ----------------------------------------------------------------------------------------------

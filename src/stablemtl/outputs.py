@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,32 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stablemtl import writers
+from stablemtl.map_files.folder import save_folder
+from stablemtl.map_files.formats import DEFAULT_FORMATS, FORMATS, MAP_ENDINGS, applied
+from stablemtl.map_files.one_map import format_of, write_map
+from stablemtl.map_files.reading import read_prediction, read_predictions
 from stablemtl.writers import read_png16_values
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stablemtl.camera import Camera
     from stablemtl.images import ImageSource
     from stablemtl.tasks.base import Task
 
-__all__ = ["Prediction", "Predictions", "read_png16_values", "read_prediction"]
+__all__ = [
+    "DEFAULT_FORMATS",
+    "FORMATS",
+    "Prediction",
+    "Predictions",
+    "prediction_files",
+    "read_png16_values",
+    "read_prediction",
+    "read_predictions",
+]
 
-_SUFFIXES = (".png", ".npz", ".npy", ".flo")
+LARGER_IS_NEARER = "larger is nearer"
+"""Part of the convention of disparities, whose colours are turned round to match those of depth."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +45,7 @@ class Prediction:
     """One dense map.
 
     ``values`` and ``valid`` are at the size of the image the map was predicted from, unless the pipeline was
-    told otherwise.
+    told otherwise. :mod:`stablemtl.conversions` gives maps in other conventions and units.
     """
 
     task: str
@@ -96,69 +109,58 @@ class Prediction:
         lowest, highest = self.range
         return f"{lowest:.3g} to {highest:.3g}"
 
-    def colorize(self) -> Image.Image:
-        """The map as an RGB picture, in the task's own colours."""
+    @property
+    def is_flow_in_px(self) -> bool:
+        """Whether a ``.flo`` file can hold it: two channels, in pixels."""
+        return self.values.ndim == 3 and self.values.shape[2] == 2 and self.scale_known and self.unit == "px"
+
+    def colorize(self, *, value_range: tuple[float, float] | None = None) -> Image.Image:
+        """The map as an RGB picture, in the task's own colours.
+
+        Args:
+            value_range: lowest and highest value that the colours span, for pictures to be compared; the
+                map's own by default, see :meth:`stablemtl.tasks.base.Task.colorize`.
+        """
         from stablemtl.tasks import build_task
 
         values = torch.from_numpy(np.ascontiguousarray(self.values))
+        if LARGER_IS_NEARER in self.convention:  # near and far keep the colours that they have in depth
+            values = -values
+            value_range = None if value_range is None else (-value_range[1], -value_range[0])
         values = values[None, None] if values.ndim == 2 else values.permute(2, 0, 1)[None]  # (1, C, H, W)
         valid = torch.from_numpy(self.valid)[None, None]  # (1, 1, H, W)
-        picture = build_task(self.task, **self.encoding).colorize(values, valid)  # (1, 3, H, W) uint8
+        task = build_task(self.task, **self.encoding)
+        picture = task.colorize(values, valid, value_range=value_range)  # (1, 3, H, W) uint8
         return Image.fromarray(picture[0].permute(1, 2, 0).contiguous().numpy())
 
-    def save(self, path: str | os.PathLike[str], *, bits: int = 8) -> Path:
+    def save(self, path: str | os.PathLike[str], *, bits: int = 8, format: str | None = None) -> Path:
         """Write the map; the suffix says how.
 
         - ``.png``: the picture of :meth:`colorize`; with ``bits=16`` the values as 16-bit integers with scale
           and offset in the PNG's text, read back by :func:`read_png16_values`;
         - ``.npz``: values, validity, unit, convention and encoding, read back by :func:`read_prediction`;
         - ``.npy``: the values alone;
-        - ``.flo``: optical flow in pixels (Middlebury), 1e10 where not valid.
+        - ``.flo``: optical flow in pixels (Middlebury), 1e10 where not valid;
+        - ``.exr``: float32, one channel as Y, two or three as R, G, B, nan where not valid; unit and
+          convention in its attributes.
 
         Args:
             path: the file; missing folders are made.
             bits: 8 or 16, for ``.png`` only.
+            format: a name of ``FORMATS`` for one map, instead of the suffix's: ``palette`` for class ids or
+                ``kitti_flow``, which are PNG too.
         Returns:
             The path written.
         Raises:
-            ValueError: unknown suffix, a wrong ``bits``, or ``.flo`` for something that is not flow in
-                pixels.
+            ValueError: unknown suffix or format, two that do not go together, a wrong ``bits``, or a
+                format that cannot hold the map.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in _SUFFIXES:
-            raise ValueError(f"cannot write {path.name!r}: the suffix must be one of {', '.join(_SUFFIXES)}.")
-        if bits not in (8, 16) or (bits == 16 and suffix != ".png"):
-            raise ValueError(f"bits must be 8, or 16 with the suffix .png; got bits={bits} with {suffix}.")
-        if suffix == ".npz":
-            writers.write_npz(path, {"values": self.values, "valid": self.valid}, self._facts())
-        elif suffix == ".npy":
-            writers.write_npy(path, self.values)
-        elif suffix == ".flo":
-            self._save_flo(path)
-        elif bits == 16:
-            writers.write_png16(path, self.values, self.valid, self._facts())
-        else:
-            writers.write_picture(path, self.colorize())
+        write_map(path, self, format_of(path, bits, format))
         return path
 
-    @property
-    def is_flow_in_px(self) -> bool:
-        """Whether a ``.flo`` file can hold it: two channels, in pixels."""
-        return self.values.ndim == 3 and self.values.shape[2] == 2 and self.scale_known and self.unit == "px"
-
-    def _save_flo(self, path: Path) -> None:
-        if not self.is_flow_in_px:
-            raise ValueError(
-                f".flo holds two-channel motion in px; {self.task!r} has shape {self.values.shape} and "
-                f"unit {self.unit!r}. Use .npz."
-            )
-        from stablemtl.data.formats import write_flo
-
-        with writers.staged_file(path) as beside:
-            write_flo(beside, np.where(self.valid[:, :, None], self.values, np.float32(1e10)))
-
-    def _facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, object]:
+        """All that the map says of itself beside its values, ready for JSON."""
         return {
             "task": self.task,
             "unit": self.unit,
@@ -174,33 +176,6 @@ class Prediction:
         return f"Prediction({self.task}, {kind}, unit {self.unit!r}, {self.range_text})"
 
 
-def read_prediction(path: str | os.PathLike[str]) -> Prediction:
-    """The prediction in an ``.npz`` written by :meth:`Prediction.save`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file was not written by :meth:`Prediction.save`.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {path}.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-        return Prediction(
-            task=str(content["task"]),
-            values=content["values"],
-            valid=content["valid"],
-            unit=str(content["unit"]),
-            convention=str(content["convention"]),
-            scale_known=json.loads(str(content["scale_known"])),
-            shift_known=json.loads(str(content["shift_known"])),
-            encoding=json.loads(str(content["encoding"])),
-            note=str(content["note"]),
-        )
-    except (KeyError, ValueError, AttributeError, OSError) as error:
-        raise ValueError(f"{path} is not a prediction written by save('....npz'): {error}.") from error
-
-
 class Predictions(dict[str, Prediction]):
     """Task name -> :class:`Prediction`, in the model's task order, with the frames they came from."""
 
@@ -209,10 +184,18 @@ class Predictions(dict[str, Prediction]):
         maps: Mapping[str, Prediction] | Iterable[tuple[str, Prediction]] = (),
         *,
         frames: Iterable[Image.Image] = (),
+        source: Mapping[str, Any] | None = None,
     ) -> None:
-        """``frames``: one or two small RGB pictures of the input, for the contact sheet."""
+        """Maps with what they came from.
+
+        Args:
+            maps: task -> map.
+            frames: one or two small RGB pictures of the input, for the contact sheet.
+            source: where the maps come from, for the sidecar: ``model``, ``inputs``, ``processing_size``, ...
+        """
         super().__init__(maps)
         self.frames = tuple(frames)
+        self.source: dict[str, Any] = dict(source or {})
 
     def __missing__(self, task: str) -> Prediction:
         raise KeyError(f"no prediction for {task!r}; this result holds {', '.join(self) or 'nothing'}")
@@ -237,44 +220,45 @@ class Predictions(dict[str, Prediction]):
         self,
         folder: str | os.PathLike[str],
         *,
+        formats: str | Iterable[str] = DEFAULT_FORMATS,
         image: ImageSource | None = None,
         image_next: ImageSource | None = None,
+        camera: Camera | None = None,
     ) -> Path:
-        """Write every map into ``folder``, all or nothing.
+        """Write every map into ``folder``, all or nothing, with ``maps.json``, which says what they mean.
 
-        Per task ``<task>.png`` (colours) and ``<task>.npz`` (values, validity, unit, convention); for
-        single-channel measurements ``<task>_16bit.png`` (``depth_16bit.png``, ``shading_16bit.png``);
-        ``optical_flow.flo`` where flow is in pixels; and ``contact_sheet.png``.
-
-        Other files in an existing folder stay.
+        By default, per task ``<task>.png`` (colours) and ``<task>.npz`` (values, validity, unit, convention);
+        for single-channel measurements ``<task>_16bit.png`` (``depth_16bit.png``, ``shading_16bit.png``);
+        ``optical_flow.flo`` where flow is in pixels; and ``contact_sheet.png``. ``FORMATS`` names what else
+        there is. Other files in an existing folder stay; ``maps.json`` is about the maps of this call.
 
         Args:
             folder: made if missing.
-            image, image_next: frames for the contact sheet, see :meth:`contact_sheet`.
+            formats: names as in ``FORMATS``. Each is written of the maps it can hold.
+            image, image_next: frames for the contact sheet, see :meth:`contact_sheet`; the first one gives
+                the colours of a point cloud too.
+            camera: of the point cloud (``ply``). Without it, 60 degrees along the longer side are assumed,
+                and the file says so.
         Returns:
             The folder.
         Raises:
             FileExistsError: ``folder`` is a file.
+            ValueError: an unknown format, or one asked for that can hold none of the maps, with the reason.
         """
-        with writers.staged_folder(folder) as beside:
-            for task, prediction in self.items():
-                for name in prediction_files(prediction):
-                    prediction.save(beside / name, bits=16 if name == f"{task}_16bit.png" else 8)
-            writers.write_picture(beside / "contact_sheet.png", self.contact_sheet(image, image_next))
-        return Path(folder)
+        return save_folder(self, folder, formats, image=image, image_next=image_next, camera=camera)
 
     def __repr__(self) -> str:
         return f"Predictions({', '.join(repr(prediction) for prediction in self.values())})"
 
 
-def prediction_files(prediction: Prediction) -> list[str]:
-    """Names of the files :meth:`Predictions.save` writes for one map, the picture first."""
-    files = [f"{prediction.task}.png", f"{prediction.task}.npz"]
-    if prediction.values.ndim == 2 and prediction.values.dtype.kind == "f":
-        files.append(f"{prediction.task}_16bit.png")
-    if prediction.is_flow_in_px:
-        files.append(f"{prediction.task}.flo")
-    return files
+def prediction_files(prediction: Prediction, formats: str | Iterable[str] = DEFAULT_FORMATS) -> list[str]:
+    """Names of the files :meth:`Predictions.save` writes for one map alone, the picture first.
+
+    Raises:
+        ValueError: as :meth:`Predictions.save`.
+    """
+    chosen = applied({prediction.task: prediction}, formats)
+    return [f"{prediction.task}{ending}" for name, ending in MAP_ENDINGS.items() if name in chosen]
 
 
 def _picture(source: ImageSource) -> Image.Image:

@@ -1,11 +1,12 @@
-"""Convert published weights into one folder that needs nothing else: networks, codec and task tokens.
+"""Convert published weights into a model folder, or predicted maps into other files, conventions and units.
 
     stablemtl convert published --auxiliary single_stream_unet.pth --main multi_stream.tar.gz
         --base models/stable-diffusion-2 --out models/stablemtl
-    stablemtl predict street.jpg --model models/stablemtl
+    stablemtl convert map maps/depth.npz --to ply --image street.jpg
 
-The text encoder of the base model runs once, here; it is not needed to predict. Without --main, the result is
-the single-stream model.
+A converted model needs nothing else: networks, codec and task tokens are in one folder. The text encoder of
+the base model runs once, here; it is not needed to predict. Without --main, the result is the single-stream
+model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from stablemtl.commands import convert_map
+from stablemtl.commands.convert_map import MapConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +55,40 @@ class PublishedConfig:
     """Replace --out if it is there."""
 
 
-def parse(program: str, arguments: Sequence[str]) -> PublishedConfig:
+_KINDS = {
+    "published": (PublishedConfig, "Convert published weights into one folder that needs nothing else."),
+    "map": (MapConfig, (convert_map.__doc__ or "").split("\n\n")[0]),
+}
+"""Kind of conversion -> its options and its help."""
+
+
+def parse(program: str, arguments: Sequence[str]) -> PublishedConfig | MapConfig:
     """The conversion that the arguments describe.
 
     Raises:
-        ValueError: unknown kind of weights.
+        ValueError: unknown kind of conversion.
         SystemExit: as argument parsers do, after help or wrong options.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print((__doc__ or "").strip(), file=sys.stdout if arguments else sys.stderr)
-        print("\nstablemtl convert published --help lists the options.")
+        print("\nstablemtl convert published --help and stablemtl convert map --help list the options.")
         raise SystemExit(0 if arguments else 2)
-    if arguments[0] != "published":
-        raise ValueError(f"unknown kind of weights {arguments[0]!r}; choose from published.")
-    return tyro.cli(
-        PublishedConfig,
-        prog=f"{program} published",
-        description=(__doc__ or "").split("\n\n")[0],
-        args=list(arguments[1:]),
+    kind, *rest = arguments
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind of weights {kind!r}; choose from {', '.join(_KINDS)}.")
+    options, description = _KINDS[kind]
+    config: PublishedConfig | MapConfig = tyro.cli(
+        options, prog=f"{program} {kind}", description=description, args=rest
     )
+    return config
 
 
-def run(config: PublishedConfig) -> int:
+def run(config: PublishedConfig | MapConfig) -> int:
+    """Convert, and say what was written."""
+    return convert_map.run(config) if isinstance(config, MapConfig) else _run_published(config)
+
+
+def _run_published(config: PublishedConfig) -> int:
     """Read, convert, and write the folder."""
     if config.out.exists() and not config.overwrite:
         raise ValueError(f"--out {config.out} is there already. Choose another folder, or add --overwrite.")

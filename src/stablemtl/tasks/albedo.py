@@ -78,7 +78,13 @@ class Albedo:
         """Bilinear, antialiased when shrinking."""
         return resize_smooth(pred, size)
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
         """RGB as it is, uint8 (B, 3, H, W)."""
         return to_bytes(*prepare(values, valid, self.spec))
 

@@ -42,6 +42,10 @@ class TaskSpec:
     """True when the target counts pixels of the frame: twice the frame's size, twice the values."""
     photometric: bool = False
     """True when the label depends on the frame's colours, so that a change of colours makes it wrong."""
+    stretched_colors: bool = False
+    """True when ``colorize`` stretches its colours over the values it is given, unless told a range."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of their ids, for a task whose values are class ids."""
 
 
 class Metric(Protocol):
@@ -145,8 +149,22 @@ class Task(Protocol):
         """The prediction at another (height, width), smooth where it is continuous. Shape (..., C, H, W)."""
         ...
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Prediction or target as uint8 colours, shape (B, 3, H, W); unusable pixels are black."""
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
+        """Prediction or target as uint8 colours, shape (B, 3, H, W); unusable pixels are black.
+
+        Args:
+            values: shape (B, C, H, W).
+            valid: bool, shape (B, 1, H, W); all pixels by default.
+            value_range: lowest and highest value that the colours span [unit], so that several images can be
+                compared; each image's own by default. Without effect where ``spec.stretched_colors`` is
+                False: such colours mean the same in every image anyway.
+        """
         ...
 
 

@@ -32,13 +32,43 @@ def to_bytes(rgb: Tensor, usable: Tensor) -> Tensor:
     return (rgb * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
 
 
-def stretch(maps: Tensor, usable: Tensor) -> Tensor:
-    """Each image's usable values (B, 1, H, W) mapped linearly to [0, 1]; a constant image becomes 0."""
+def stretch(maps: Tensor, usable: Tensor, value_range: tuple[float, float] | None = None) -> Tensor:
+    """Each image's usable values (B, 1, H, W) mapped linearly to [0, 1]; a constant image becomes 0.
+
+    Args:
+        value_range: what becomes 0 and 1, values beyond being clipped; the image's own extremes by default.
+    Raises:
+        ValueError: ``value_range`` is empty or not finite.
+    """
+    if value_range is not None:
+        low, high = check_range(value_range)
+        return torch.where(usable, ((maps - low) / (high - low)).clamp(0.0, 1.0), 0.0)
     lowest = torch.where(usable, maps, math.inf).amin(dim=(-2, -1), keepdim=True)
     highest = torch.where(usable, maps, -math.inf).amax(dim=(-2, -1), keepdim=True)
     spread = highest - lowest
     scaled = (maps - lowest) / torch.where(spread > 0, spread, 1.0)
     return torch.where(usable, scaled, 0.0)
+
+
+def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
+    """The two ends, if there is something between them.
+
+    Raises:
+        ValueError: there is not.
+    """
+    low, high = value_range
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"value_range must be two finite numbers, the lower one first, got {value_range}.")
+    return low, high
+
+
+def longest_of(value_range: tuple[float, float] | None) -> float | None:
+    """The larger magnitude of the two ends: what a vector is compared with. None for None.
+
+    Raises:
+        ValueError: ``value_range`` is empty or not finite.
+    """
+    return None if value_range is None else max(map(abs, check_range(value_range)))
 
 
 def spectral(maps: Tensor) -> Tensor:
@@ -75,18 +105,22 @@ def flow_wheel() -> Tensor:
     return torch.cat(segments)
 
 
-def flow_colors(flow: Tensor) -> Tensor:
+def flow_colors(flow: Tensor, longest: float | None = None) -> Tensor:
     """Middlebury colours: hue for direction, saturation for length relative to the image's longest vector.
 
     Args:
         flow: u right, v down, 0 at unusable pixels, shape (B, 2, H, W).
+        longest: length of full saturation, longer vectors being shown alike; the image's longest by default.
     Returns:
         Colours in [0, 1], white for no motion, shape (B, 3, H, W).
     """
     wheel = flow_wheel().to(flow)
     length = flow.norm(dim=1, keepdim=True)
-    longest = length.amax(dim=(-2, -1), keepdim=True)
-    length = length / torch.where(longest > 0, longest, 1.0)
+    if longest is None:
+        most = length.amax(dim=(-2, -1), keepdim=True)
+        length = length / torch.where(most > 0, most, 1.0)
+    else:
+        length = (length / longest).clamp(max=1.0)
     turn = torch.atan2(-flow[:, 1], -flow[:, 0]) / math.pi  # (B, H, W) in [-1, 1]
     position = (turn + 1) / 2 * (len(wheel) - 1)
     lower = position.floor().long()

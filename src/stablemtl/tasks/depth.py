@@ -102,6 +102,7 @@ class Depth:
             convention=f"{convention} Targets are in metres.",
             scale_known=in_metres,
             shift_known=in_metres,
+            stretched_colors=True,
         )
 
     @property
@@ -147,10 +148,19 @@ class Depth:
         """Bilinear."""
         return resize_smooth(pred, size)
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
-        """``Spectral`` between the image's smallest (red) and largest (blue) value, uint8 (B, 3, H, W)."""
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
+        """``Spectral`` from red (near) to blue (far), uint8 (B, 3, H, W).
+
+        Between the image's smallest and largest value, or those of ``value_range``.
+        """
         depth, usable = prepare(values, valid, self.spec)
-        return to_bytes(spectral(stretch(depth, usable)), usable)
+        return to_bytes(spectral(stretch(depth, usable, value_range)), usable)
 
 
 def build(*, encoding: str = "linear", near_m: float | None = None, far_m: float | None = None) -> Depth:

@@ -78,7 +78,13 @@ class Normal:
         """Bilinear, then normalised."""
         return unit_vectors(resize_smooth(pred, size))
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
         """Components from [-1, 1] to RGB, uint8 (B, 3, H, W)."""
         vectors, usable = prepare(values, valid, self.spec)
         return to_bytes((vectors + 1) / 2, usable)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
-from stablemtl.tasks.coloring import flow_colors, prepare, to_bytes
+from stablemtl.tasks.coloring import flow_colors, longest_of, prepare, to_bytes
 from stablemtl.tasks.flow_encoding import CalibratedFlow, FlowEncoding, PerImageFlow, build_flow_encoding
 from stablemtl.tasks.flow_metrics import end_point_errors, fit_flow
 from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
@@ -42,6 +42,7 @@ class OpticalFlow:
             scale_known=scale is not None,
             shift_known=True,
             grows_with_frame=True,
+            stretched_colors=True,
         )
 
     @property
@@ -85,10 +86,19 @@ class OpticalFlow:
         resized = resize_smooth(pred, size)
         return resized * _ratio(pred, size) if self.spec.scale_known else resized
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Middlebury colours relative to the image's longest vector, uint8 (B, 3, H, W)."""
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
+        """Middlebury colours relative to the image's longest vector, uint8 (B, 3, H, W).
+
+        With ``value_range``, relative to its larger end in magnitude.
+        """
         flow, usable = prepare(values, valid, self.spec)
-        return to_bytes(flow_colors(flow), usable)
+        return to_bytes(flow_colors(flow, longest_of(value_range)), usable)
 
 
 class OpticalFlowMetric:

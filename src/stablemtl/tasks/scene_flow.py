@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
-from stablemtl.tasks.coloring import hsv_to_rgb, prepare, stretch, to_bytes
+from stablemtl.tasks.coloring import hsv_to_rgb, longest_of, prepare, stretch, to_bytes
 from stablemtl.tasks.flow_encoding import CalibratedFlow, FlowEncoding, PerImageFlow, build_flow_encoding
 from stablemtl.tasks.flow_metrics import end_point_errors, fit_flow
 from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
@@ -46,6 +46,7 @@ class SceneFlow:
             ),
             scale_known=scale is not None,
             shift_known=True,
+            stretched_colors=True,
         )
 
     @property
@@ -88,15 +89,26 @@ class SceneFlow:
         """Bilinear; values are kept."""
         return resize_smooth(pred, size)
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
         """Hue for the lateral direction, saturation for its length, brightness for motion to the camera.
 
-        Length and approach are stretched over each image. uint8 (B, 3, H, W).
+        Length and approach are stretched over each image. With ``value_range``, saturation runs from 0 to
+        its larger end in magnitude m, brightness from receding by m to approaching by m, so that no motion is
+        mid-grey. uint8 (B, 3, H, W).
         """
         flow, usable = prepare(values, valid, self.spec)
         hue = (torch.atan2(-flow[:, 1:2], -flow[:, :1]) + math.pi) / (2 * math.pi)
         lateral = flow[:, :2].norm(dim=1, keepdim=True)
-        return to_bytes(hsv_to_rgb(hue, stretch(lateral, usable), stretch(-flow[:, 2:], usable)), usable)
+        longest = longest_of(value_range)
+        length = stretch(lateral, usable, None if longest is None else (0.0, longest))
+        approach = stretch(-flow[:, 2:], usable, None if longest is None else (-longest, longest))
+        return to_bytes(hsv_to_rgb(hue, length, approach), usable)
 
 
 class SceneFlowMetric:

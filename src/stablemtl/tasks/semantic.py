@@ -49,6 +49,7 @@ class Semantic:
             convention=f"class id 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)}), {IGNORE} for no class.",
             scale_known=True,
             shift_known=True,
+            classes=tuple(CLASSES),
         )
 
     @property
@@ -98,7 +99,13 @@ class Semantic:
         """Nearest: ids cannot be mixed."""
         return resize_nearest(pred, size)
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
         """Palette colours, uint8 (B, 3, H, W)."""
         ids = _as_ids(values, self.spec, "values")
         _, usable = prepare(ids, valid, self.spec)

@@ -91,7 +91,13 @@ class Shading:
         """Bilinear, antialiased when shrinking."""
         return resize_smooth(pred, size)
 
-    def colorize(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+    def colorize(
+        self,
+        values: Tensor,
+        valid: Tensor | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Tensor:
         """Grey as it is, uint8 (B, 3, H, W)."""
         return to_bytes(*prepare(values, valid, self.spec))
 
