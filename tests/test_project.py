@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PINNED_EXTRAS = ("synth", "dev")  # what CI installs; [app] and [ray] are not
+PINNED_EXTRAS = ("app", "synth", "lora", "onnx", "openvino", "docs", "dev")  # what CI installs; [int8] and [ray] are not
 PUBLIC = {"StableMTLPipeline", "StableMTLModel", "TASKS", "delta_m"}
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".cff", ".txt", ".cfg", ".json", ".ipynb", ".sh", ""}
 # A path of somebody's machine, at a word's start so that addresses like host/home/ do not count.
@@ -47,7 +47,8 @@ def requirements() -> list[Requirement]:
     lines = list(project["dependencies"])
     for extra in PINNED_EXTRAS:
         lines += project["optional-dependencies"][extra]
-    return [Requirement(line) for line in lines]
+    found = [Requirement(line) for line in lines]
+    return [one for one in found if one.name != project["name"]]  # an extra that is made of others
 
 
 def tracked_files() -> list[Path]:
