@@ -9,7 +9,7 @@ normals and depth          deg    normals are those of the surface that the dept
 
 Each check has a reference: what it would give with no motion, with the best single grey, or with a wall that
 faces the camera. A low figure does not prove that maps are right (no motion at all agrees with itself); a
-high one proves that one of them is wrong.
+high one proves that one of them is wrong. Per pixel, as maps: :mod:`stablemtl.confidence`.
 
 Letters: H, W height and width of picture and maps; C channels.
 """
@@ -21,17 +21,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stablemtl.data.normals_from_depth import normals_from_depth
+from stablemtl.camera import FIELD_OF_VIEW_DEG, Camera
+from stablemtl.confidence.agreement import angle_deg, colour_change, follow, scaled_residual, surface
+from stablemtl.conversions import srgb_to_linear
 from stablemtl.outputs import Prediction
 
-FIELD_OF_VIEW_DEG = 60.0
-"""Of the longer side, assumed for pictures from an unknown camera."""
-
-_SRGB_EXPONENT, _SRGB_KNEE = 2.4, 0.04045  # exponent and knee of sRGB (IEC 61966-2-1)
+__all__ = [
+    "FIELD_OF_VIEW_DEG",
+    "Check",
+    "forward_backward",
+    "intrinsics",
+    "normals_and_depth",
+    "photometric",
+]
 
 Float = NDArray[np.float64]
 
@@ -74,7 +78,7 @@ def forward_backward(forward: Prediction, backward: Prediction) -> Check:
     """
     there, back = _flow(forward, "forward"), _flow(backward, "backward")
     _same_size(forward=there, backward=back)
-    returned, inside = _follow(back, there)
+    returned, inside = follow(back, there)
     inside &= forward.valid
     gap = np.linalg.norm(there + returned, axis=-1)
     length = np.linalg.norm(there, axis=-1)
@@ -97,9 +101,8 @@ def photometric(image: NDArray[Any], image_next: NDArray[Any], flow: Prediction)
     there = _flow(flow, "flow")
     first, second = np.asarray(image, np.float64), np.asarray(image_next, np.float64)
     _same_size(flow=there, image=first, image_next=second)
-    warped, inside = _follow(second, there)
+    difference, inside = colour_change(first, second, there)
     inside &= flow.valid
-    difference = np.abs(warped - first).mean(axis=-1)
     still = np.abs(second - first).mean(axis=-1)
     return _check("flow, colours", difference, still, inside, "in [0, 1]")
 
@@ -116,7 +119,7 @@ def intrinsics(image: NDArray[Any], albedo: Prediction, shading: Prediction) -> 
     Raises:
         ValueError: the sizes or channels are others.
     """
-    linear = _linear(np.asarray(image, np.float64))
+    linear = srgb_to_linear(np.asarray(image, np.float32)).astype(np.float64)
     colour, light = albedo.values.astype(np.float64), shading.values.astype(np.float64)
     if colour.ndim != 3 or colour.shape[-1] != 3 or light.ndim != 2:
         raise ValueError(
@@ -124,12 +127,15 @@ def intrinsics(image: NDArray[Any], albedo: Prediction, shading: Prediction) -> 
         )
     _same_size(image=linear, albedo=colour, shading=light)
     valid = albedo.valid & shading.valid
-    target = linear[valid]  # (N, 3)
-    product = (colour * light[:, :, None])[valid]
+    residuals = (
+        scaled_residual(values, linear, valid)[valid]
+        for values in (colour * light[:, :, None], np.ones_like(colour))
+    )
+    value, reference = (float(np.sqrt((r**2).mean())) if r.size else math.nan for r in residuals)
     return Check(
         name="albedo x shading",
-        value=_residual(product, target),
-        reference=_residual(np.ones_like(product), target),
+        value=value,
+        reference=reference,
         unit="in [0, 1]",
         pixels=int(valid.sum()),
     )
@@ -144,7 +150,7 @@ def normals_and_depth(
     more than a tenth from one pixel to the next.
 
     Args:
-        normal: (H, W, 3), axes of the camera as in :func:`normals_from_depth`.
+        normal: (H, W, 3), away from the camera, x right, y down, z forward.
         depth: (H, W), planar; its scale does not matter, its zero does.
         field_of_view_deg: of the longer side, with the principal point in the middle.
     Returns:
@@ -158,16 +164,9 @@ def normals_and_depth(
         raise ValueError(f"field_of_view_deg must be between 0 and 180, got {field_of_view_deg}.")
     vectors, z = normal.values.astype(np.float64), depth.values.astype(np.float64)
     _same_size(normal=vectors, depth=z)
-    height, width = z.shape
-    focal = max(height, width) / 2 / math.tan(math.radians(field_of_view_deg) / 2)
-    center = ((width - 1) / 2, (height - 1) / 2)
-    middle = float(np.median(z[depth.valid])) if depth.valid.any() else 1.0
-    safe = np.where(
-        depth.valid & (z > 0), z / max(middle, 1e-12), 1.0
-    )  # gradients are weighted by their size
-    surface = normals_from_depth(safe, focal_px=(focal, focal), center_px=center).astype(np.float64)
-    smooth = normal.valid & depth.valid & (z > 0) & ~_borders(safe)
-    angle, facing = _angle_deg(vectors, surface), _angle_deg(np.array([0.0, 0.0, 1.0]), surface)
+    slopes, smooth = surface(z, depth.valid, Camera.from_field_of_view(depth.size, field_of_view_deg))
+    smooth &= normal.valid
+    angle, facing = angle_deg(vectors, slopes), angle_deg(np.array([0.0, 0.0, 1.0]), slopes)
     return _check("normals and depth", angle, facing, smooth, "deg")
 
 
@@ -191,46 +190,3 @@ def _same_size(**maps: Float) -> None:
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} {size[0]}x{size[1]}" for name, size in sizes.items())
         raise ValueError(f"maps and pictures must have one size (height x width), got {told}.")
-
-
-def _follow(values: Float, flow: Float) -> tuple[Float, NDArray[np.bool_]]:
-    """``values`` (H, W, C) at p + flow(p), bilinear, and where that lies in the picture."""
-    height, width = flow.shape[:2]
-    x = np.arange(width)[None, :] + flow[:, :, 0]
-    y = np.arange(height)[:, None] + flow[:, :, 1]
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    grid = np.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], axis=-1)
-    picture = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
-    seen = F.grid_sample(picture, torch.from_numpy(grid)[None], padding_mode="border", align_corners=True)
-    return seen[0].permute(1, 2, 0).numpy(), inside
-
-
-def _linear(srgb: Float) -> Float:
-    """sRGB in [0, 1] to linear light."""
-    return np.where(srgb <= _SRGB_KNEE, srgb / 12.92, ((srgb + 0.055) / 1.055) ** _SRGB_EXPONENT)
-
-
-def _residual(values: Float, target: Float) -> float:
-    """RMSE after the least-squares scale."""
-    if not target.size:
-        return math.nan
-    power = float((values * values).sum())
-    scale = float((values * target).sum()) / power if power else 0.0
-    return float(np.sqrt(((scale * values - target) ** 2).mean()))
-
-
-def _angle_deg(one: Float, other: Float) -> Float:
-    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
-    cosine = (one * other).sum(axis=-1) / np.maximum(lengths, 1e-12)
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-
-
-def _borders(z: Float) -> NDArray[np.bool_]:
-    """Pixels beside which depth changes by more than a tenth."""
-    border = np.zeros(z.shape, bool)
-    for axis in (0, 1):
-        step = np.abs(np.diff(np.log(np.maximum(z, 1e-12)), axis=axis)) > math.log(1.1)
-        before, after = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
-        before[axis], after[axis] = (0, 1), (1, 0)
-        border |= np.pad(step, before) | np.pad(step, after)
-    return border
