@@ -94,13 +94,13 @@ def test_predict_options(run: Run, tiny_folder: Path, pair: tuple[Path, Path], t
     names = {path.name for path in (tmp_path / "maps").iterdir()}
     assert names == {
         *("depth.png", "depth.npz", "depth_16bit.png", "normal.png", "normal.npz"),
-        "contact_sheet.png",
+        *("contact_sheet.png", "maps.json"),
     }
     assert read_prediction(tmp_path / "maps" / "depth.npz").size == (36, 54)
 
 
 def test_default_model_is_the_embedded_one() -> None:
-    assert predict.PredictConfig(image=Path("a.png")).model == "nano"
+    assert predict.PredictConfig(inputs=(Path("a.png"),)).model == "nano"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16"])

@@ -26,14 +26,17 @@ from collections.abc import Sequence
 from types import ModuleType
 
 COMMANDS = {
-    "predict": ("stablemtl.commands.predict", "seven maps from an image or two frames"),
+    "predict": ("stablemtl.commands.predict", "seven maps from images, pairs, folders or a video"),
     "train": ("stablemtl.commands.train", "train a model on partly labelled datasets"),
     "evaluate": ("stablemtl.commands.evaluate", "score a model on the benchmarks"),
     "compare": ("stablemtl.commands.compare", "two evaluations: differences with confidence intervals"),
     "data": ("stablemtl.commands.data", "check, describe, show and prepare datasets"),
     "synth": ("stablemtl.commands.synth", "render labelled scenes in the official layouts"),
-    "convert": ("stablemtl.commands.convert", "published weights into one self-contained folder"),
+    "convert": ("stablemtl.commands.convert", "published weights into one folder, maps into other files"),
+    "export": ("stablemtl.commands.export", "a model for ONNX Runtime or OpenVINO"),
+    "app": ("stablemtl.commands.app", "a web page to try it"),
     "demo": ("stablemtl.commands.demo", "predict on a stereo pair that comes with scikit-image"),
+    "completion": ("stablemtl.commands.completion", "a script that completes this in your shell"),
 }
 """Command name -> module, one line of help."""
 
@@ -56,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"stablemtl {__version__}")
         return 0
     name = arguments[0]
-    if name not in _available():
+    if name not in available():
         return _complain("stablemtl", _unknown(name), 2)
     program = f"stablemtl {name}"
     try:
         return _run(program, COMMANDS[name][0], arguments[1:])
-    except KeyboardInterrupt:
-        return _complain(program, "interrupted; no file was left half-written", 130)
+    except KeyboardInterrupt as stop:
+        return _complain(program, str(stop) or "interrupted; no file was left half-written", 130)
     except BrokenPipeError:  # the reader of our output has gone, as in `stablemtl ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -85,7 +88,7 @@ def _run(program: str, module_name: str, arguments: list[str]) -> int:
             config = module.parse(program, arguments)
         else:
             config = tyro.cli(
-                _config_type(module),
+                config_type(module),
                 prog=program,
                 description=inspect.cleandoc(module.__doc__ or ""),
                 args=arguments,
@@ -95,7 +98,7 @@ def _run(program: str, module_name: str, arguments: list[str]) -> int:
     return int(module.run(config))
 
 
-def _config_type(module: ModuleType) -> typing.Any:
+def config_type(module: ModuleType) -> typing.Any:
     """The annotated type of the argument of the module's ``run``."""
     hints = typing.get_type_hints(module.run, include_extras=True)
     hints.pop("return", None)
@@ -103,12 +106,12 @@ def _config_type(module: ModuleType) -> typing.Any:
     return next(iter(hints.values()))
 
 
-def _available() -> list[str]:
+def available() -> list[str]:
     return [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(module) is not None]
 
 
 def _help() -> str:
-    names = _available()
+    names = available()
     width = max(map(len, names), default=0)
     lines = ["usage: stablemtl COMMAND [options]", "", "commands:"]
     lines += [f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names]
@@ -116,7 +119,7 @@ def _help() -> str:
 
 
 def _unknown(name: str) -> str:
-    names = _available()
+    names = available()
     near = difflib.get_close_matches(name, names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown command {name!r}; choose from {', '.join(names)}.{guess}"

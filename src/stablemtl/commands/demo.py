@@ -6,6 +6,7 @@ points left, and near things move most.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,15 +24,23 @@ class DemoConfig:
     """Embedded model, folder written by save_pretrained, or hub id (owner/name)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes the GPU if there is one."""
+    json: bool = False
+    """Print one JSON document, and nothing else, on stdout."""
 
 
 def run(config: DemoConfig) -> int:
     """Write the two views, then do what ``stablemtl predict`` does."""
     left, right = write_views(config.out)
-    print(f"stablemtl predict {left} --next {right} --out {config.out}")
+    command = f"stablemtl predict {left} --next {right} --out {config.out}"
+    print(command, file=sys.stderr if config.json else sys.stdout)
     return predict.run(
         predict.PredictConfig(
-            image=left, next=right, out=config.out, model=config.model, device=config.device
+            inputs=(left,),
+            next=right,
+            out=config.out,
+            model=config.model,
+            device=config.device,
+            json=config.json,
         )
     )
 
