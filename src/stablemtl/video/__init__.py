@@ -1,0 +1,48 @@
+"""Predictions of a whole video: streamed, in step with time, resumable.
+
+>>> from stablemtl.video import VideoOptions, predict_video  # doctest: +SKIP
+>>> result = predict_video(pipe, "clip.mp4", "maps", VideoOptions(stop_s=10.0), tasks=["depth"])  # doctest:
++SKIP >>> result.files["side_by_side"], result.files["depth"]  # doctest: +SKIP
+
+The names are loaded when they are first used: asking whether a file is a video costs nothing (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from stablemtl.video.options import VIDEO_SUFFIXES, VideoOptions, is_video
+
+if TYPE_CHECKING:
+    from stablemtl.video.arrays import VideoMaps
+    from stablemtl.video.run import VideoProgress, VideoResult, predict_video
+
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "VideoMaps",
+    "VideoOptions",
+    "VideoProgress",
+    "VideoResult",
+    "is_video",
+    "predict_video",
+]
+
+_HOMES = {
+    "VideoMaps": "stablemtl.video.arrays",
+    "VideoProgress": "stablemtl.video.run",
+    "VideoResult": "stablemtl.video.run",
+    "predict_video": "stablemtl.video.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
