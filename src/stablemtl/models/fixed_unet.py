@@ -53,7 +53,7 @@ class FixedUNet:
         token_mask: Tensor,
     ) -> None:
         self._seen = _Seen(_sources(unet, steps, tokens))
-        self._steps: list[tuple[Step, Any]] = []
+        self.steps: list[tuple[Step, Any]] = []
         blocks = 0
         weight = unet.time_embedding.linear_1.weight
         with torch.no_grad(), _no_autocast(weight.device.type):
@@ -73,7 +73,7 @@ class FixedUNet:
                     for block in step.module.transformer_blocks:
                         constants.append((blocks, CrossAttention.of(block.attn2, tokens, token_mask)))
                         blocks += 1
-                self._steps.append((step, constants))
+                self.steps.append((step, constants))
 
     @classmethod
     def of(
@@ -118,7 +118,7 @@ class FixedUNet:
         run = _Run(source, rows, len(inputs[0]), stream, stop_after)
         x = torch.cat(list(inputs))
         kept: list[Tensor] = []
-        for step, constants in self._steps:
+        for step, constants in self.steps:
             match step.kind:
                 case "residual":
                     x = _residual(step.module, constants, x)
