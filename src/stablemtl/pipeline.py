@@ -5,25 +5,29 @@ Letters: B images of a group; H, W size of the input; h, w size processed; y, x 
 
 from __future__ import annotations
 
-import inspect
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
 from diffusers.utils import deprecation_utils
 from torch import Tensor, nn
 
+from stablemtl.devices import check_device
 from stablemtl.frames import Frame, FramePair, FrameReader, FrameSource
+from stablemtl.inputs import check_resolution, chunks, names_of, pairs_of
 from stablemtl.locate import HUB_OPTIONS, find_model
 from stablemtl.models import LatentCodec, StableMTLModel
 from stablemtl.outputs import Prediction, Predictions
+from stablemtl.saved_configs import drop_derived_entries
 from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task
+
+if TYPE_CHECKING:
+    from stablemtl.optimization import Optimizations, Optimized
 
 ONE_FRAME_NOTE = "one frame given: shows no motion"
 """Note on a motion map predicted without a second frame."""
@@ -32,7 +36,6 @@ _CODEC_PIXELS = 1 << 19
 """Pixels that go through the codec in one batch. More take more memory and hardly less time."""
 
 _Input: TypeAlias = tuple[int, Frame, Frame | None]  # place in the list given, first frame, second frame
-_T = TypeVar("_T")
 
 _LIBRARY = "stablemtl"
 # diffusers renamed the argument; the old name warns where the new one exists.
@@ -58,6 +61,7 @@ class StableMTLPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "model->vae"
     model: StableMTLModel
     vae: AutoencoderKL | AutoencoderTiny
+    _running_on: torch.device | None = None
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class StableMTLPipeline(DiffusionPipeline):
         default_processing_resolution: int = 0,
     ) -> None:
         super().__init__()
+        self._optimized: Optimized | None = None
         self.register_modules(model=model, vae=vae)
         options = {name: dict(values) for name, values in (task_options or {}).items()}
         known = build_tasks(options)
@@ -78,7 +83,7 @@ class StableMTLPipeline(DiffusionPipeline):
             )
         self.register_to_config(
             task_options=options,
-            default_processing_resolution=_check_resolution(default_processing_resolution),
+            default_processing_resolution=check_resolution(default_processing_resolution),
         )
 
     def register_to_config(self, **kwargs: Any) -> None:
@@ -136,8 +141,10 @@ class StableMTLPipeline(DiffusionPipeline):
         for part in (self, self.model, self.vae):
             if part.config.get("_name_or_path"):
                 part.register_to_config(_name_or_path="")
+        if self._optimized is not None:
+            self._optimized.check_saving()
         super().save_pretrained(save_directory, *args, **kwargs)
-        _drop_derived_entries(Path(save_directory) / "vae" / "config.json", type(self.vae))
+        drop_derived_entries(Path(save_directory) / "vae" / "config.json", type(self.vae))
 
     # prediction ---------------------------------------------------------------------------------------------
 
@@ -150,10 +157,11 @@ class StableMTLPipeline(DiffusionPipeline):
         *,
         processing_resolution: int | None = None,
         match_input_resolution: bool = True,
-        single_stream: bool = False,
+        single_stream: bool | None = None,
         batch_size: int = 4,
         batch_tasks: int | None = None,
         codec_tile: int = 0,
+        tile: int = 0,
     ) -> Predictions: ...
 
     @overload
@@ -165,10 +173,11 @@ class StableMTLPipeline(DiffusionPipeline):
         *,
         processing_resolution: int | None = None,
         match_input_resolution: bool = True,
-        single_stream: bool = False,
+        single_stream: bool | None = None,
         batch_size: int = 4,
         batch_tasks: int | None = None,
         codec_tile: int = 0,
+        tile: int = 0,
     ) -> list[Predictions]: ...
 
     @torch.no_grad()
@@ -180,10 +189,11 @@ class StableMTLPipeline(DiffusionPipeline):
         *,
         processing_resolution: int | None = None,
         match_input_resolution: bool = True,
-        single_stream: bool = False,
+        single_stream: bool | None = None,
         batch_size: int = 4,
         batch_tasks: int | None = None,
         codec_tile: int = 0,
+        tile: int = 0,
     ) -> Predictions | list[Predictions]:
         """Predict dense maps.
 
@@ -199,12 +209,15 @@ class StableMTLPipeline(DiffusionPipeline):
                 it.
             match_input_resolution: give maps the size of ``image``; if False, the size processed.
             single_stream: take the auxiliary network's own prediction (StableMTL-S) and leave the main one
-                out.
+                out; no by default, unless :meth:`optimize` was told so.
             batch_size: images of the same size computed together, for a list.
             batch_tasks: how many tasks the network computes together; fewer need less memory. All by default.
             codec_tile: longest edge of the tiles in which the codec takes a larger image [px], so that its
                 memory does not grow with the image; 0 for none. For what it changes see
                 :class:`stablemtl.models.LatentCodec`.
+            tile: longest edge of the tiles in which the whole model takes a larger image [px], each at
+                ``processing_resolution``, joined at one scale; 0 for none. See
+                :func:`stablemtl.large_images.predict_tiled`.
         Returns:
             The maps of the image; for a list of images, a list in its order.
         Raises:
@@ -221,7 +234,25 @@ class StableMTLPipeline(DiffusionPipeline):
                 raise ValueError(f"{name} must be 1 or more, got {value}.")
         self._check_tile(codec_tile)
         batched = isinstance(image, list | tuple)
-        pairs = _pairs(image, image_next)
+        pairs = pairs_of(image, image_next)
+        if single_stream is None:
+            single_stream = self.optimizations.single_stream
+        if tile:
+            from stablemtl.large_images import predict_tiled
+
+            call: dict[str, Any] = {
+                "tile": tile,
+                "processing_resolution": processing_resolution,
+                "match_input_resolution": match_input_resolution,
+                "single_stream": single_stream,
+                "batch_size": batch_size,
+                "batch_tasks": batch_tasks,
+                "codec_tile": codec_tile,
+            }
+            one: Any = predict_tiled  # it refuses frames that are encoded already
+            tiled = [one(self, first, second, wanted, **call) for first, second in pairs]
+            _name_inputs(tiled, pairs)
+            return tiled if batched else tiled[0]
 
         # 2. Read, make small, and collect images that can be computed together.
         reader = FrameReader(
@@ -230,7 +261,7 @@ class StableMTLPipeline(DiffusionPipeline):
         options = (wanted, match_input_resolution, single_stream, batch_tasks, codec_tile)
         results: dict[int, Predictions] = {}
         groups: dict[tuple[object, ...], list[_Input]] = {}
-        with _evaluating(self.model, self.vae):
+        with self._running(self.model, self.vae):
             for index, (first, second) in enumerate(pairs):
                 frame, frame_next = reader.pair(first, second, f"[{index}]" if batched else "")
                 key = (frame.processed, frame_next is None)
@@ -241,6 +272,7 @@ class StableMTLPipeline(DiffusionPipeline):
             for group in groups.values():
                 results.update(self._predict(group, *options))
         ordered = [results[index] for index in range(len(pairs))]
+        _name_inputs(ordered, pairs)
         return ordered if batched else ordered[0]
 
     @torch.no_grad()
@@ -267,7 +299,7 @@ class StableMTLPipeline(DiffusionPipeline):
         explicit = processing_resolution is not None
         reader = FrameReader([(image, None)], resolution, explicit=explicit, cell=self.codec.downscale)
         frame = reader.frame(image, "image")
-        with _evaluating(self.vae):
+        with self._running(self.vae):
             self._encode_frames([frame], codec_tile)
         return frame
 
@@ -287,13 +319,81 @@ class StableMTLPipeline(DiffusionPipeline):
         self.vae.to(target)
         self.model.offload_streams(target)
 
+    # speed --------------------------------------------------------------------------------------------------
+
+    def optimize(self, mode: Literal["exact", "fast"] = "exact", **choices: Any) -> Self:
+        """Compute faster on the device where this pipeline is.
+
+        ``exact`` changes results by no more than rounding in the pipeline's number type. ``fast`` takes a
+        shorter number type where the hardware multiplies it faster. The rest is there by choice:
+
+        >>> pipe.optimize("fast", tiny_codec="madebyollin/taesd", compile=True)  # doctest: +SKIP
+        >>> print(pipe.optimizations.describe())  # doctest: +SKIP
+
+        What is on already stays on; another call may change it, but not bring back weights that were rounded
+        or replaced.
+
+        Args:
+            mode: ``exact`` or ``fast``.
+            choices: fields of :class:`stablemtl.optimization.Optimizations` to settle: ``dtype``,
+                ``channels_last``, ``compile``, ``compile_buckets``, ``compile_sizes``, ``int8``,
+                ``int8_networks``, ``tiny_codec``, ``tiny_codec_parts``, ``single_stream``, ``threads``.
+        Returns:
+            This pipeline.
+        Raises:
+            ValueError: an option that is unknown, out of range, not for this device or mode, or not to be
+                undone; a tiny codec trained for other latents.
+            ImportError: an optional package is missing.
+            OSError: no such tiny codec.
+        """
+        from stablemtl.optimization import optimize
+
+        self._optimized = optimize(self, mode, self._optimized, **choices)
+        return self
+
+    @property
+    def optimizations(self) -> Optimizations:
+        """What :meth:`optimize` has switched on, and why."""
+        from stablemtl.optimization.apply import current
+
+        return current(self, self._optimized)
+
     @property
     def _execution_device(self) -> torch.device:
-        return self.model.offload_device or super()._execution_device
+        return self._running_on or self.model.offload_device or super()._execution_device
+
+    @contextmanager
+    def _running(self, *modules: nn.Module) -> Iterator[None]:
+        """Modules in evaluation mode inside, back as they were after.
+
+        The device is looked up once: diffusers walks through all modules for it.
+        """
+        training = [module for module in modules if module.training]
+        for module in training:
+            module.eval()
+        self._running_on = self._execution_device
+        try:
+            yield
+        finally:
+            self._running_on = None
+            for module in training:
+                module.train()
 
     def _resolution(self, given: int | None) -> int:
         resolution: int = self.config["default_processing_resolution"]
-        return resolution if given is None else _check_resolution(given)
+        return resolution if given is None else check_resolution(given)
+
+    def _source(self, processed: tuple[int, int], single_stream: bool) -> dict[str, Any]:
+        """What maps of this call are told to come from."""
+        source: dict[str, Any] = {
+            "model": str(self.config.get("_name_or_path") or ""),
+            "streams": "single" if single_stream or getattr(self.model, "main", self) is None else "multi",
+            "processing_size": list(processed),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
+        if self._optimized is not None:
+            source["optimizations"] = self.optimizations.to_dict()
+        return source
 
     def _check_tile(self, codec_tile: int) -> None:
         if isinstance(codec_tile, bool) or not isinstance(codec_tile, int) or codec_tile < 0:
@@ -332,13 +432,14 @@ class StableMTLPipeline(DiffusionPipeline):
         latent_next = None if alone else self._latents(frame for _, _, frame in group)
 
         # 4. One pass of the network for all tasks wanted.
-        network = self.model.single_stream if single_stream else self.model
-        latents = network(latent, latent_next, tasks=wanted, batch_tasks=batch_tasks)  # task -> (B, 4, y, x)
+        network = self.model if self._optimized is None else self._optimized.network
+        run = network.single_stream if single_stream else network
+        latents = run(latent, latent_next, tasks=wanted, batch_tasks=batch_tasks)  # task -> (B, 4, y, x)
 
         # 5. Decode latents to images, several tasks at once, and each image to what it means.
         maps: list[dict[str, Prediction]] = [{} for _ in group]
         together = max(1, _CODEC_PIXELS // (small[0] * small[1] * len(group)))
-        for names in _chunks(wanted, min(together, batch_tasks or together)):
+        for names in chunks(wanted, min(together, batch_tasks or together)):
             images = self._decode(torch.cat([latents.pop(name) for name in names]), small, codec_tile)
             for name, image in zip(names, images.split(len(group)), strict=True):  # (B, 3, h, w)
                 task = self.tasks[name]
@@ -352,13 +453,14 @@ class StableMTLPipeline(DiffusionPipeline):
 
         # 6. Say which image each belongs to.
         for (index, *pair), content in zip(group, maps, strict=True):
-            yield index, Predictions(content, frames=tuple(f.picture for f in pair if f is not None))
+            pictures = tuple(frame.picture for frame in pair if frame is not None)
+            yield index, Predictions(content, frames=pictures, source=self._source(small, single_stream))
 
     def _encode_frames(self, frames: list[Frame], codec_tile: int) -> None:
         """Gives each frame its latent; they have one processing size."""
         todo = [frame for frame in dict.fromkeys(frames) if frame.latent is None]
         size = max(1, _CODEC_PIXELS // (frames[0].processed[0] * frames[0].processed[1]))
-        for part in _chunks(todo, size):
+        for part in chunks(todo, size):
             images = torch.stack([frame.pixels for frame in part if frame.pixels is not None])  # (B, 3, h, w)
             for frame, latent in zip(part, self._encode(images, codec_tile), strict=True):
                 frame.latent, frame.pixels = latent, None
@@ -371,7 +473,7 @@ class StableMTLPipeline(DiffusionPipeline):
     @property
     def codec(self) -> LatentCodec:
         """The latent codec around ``vae``."""
-        return LatentCodec(self.vae)
+        return LatentCodec(self.vae) if self._optimized is None else self._optimized.codec(self.vae)
 
     def _encode(self, images: Tensor, tile: int = 0) -> Tensor:
         """(B, 3, h, w) in [0, 1] -> latents of the model's number type, edges repeated up to whole cells."""
@@ -384,78 +486,8 @@ class StableMTLPipeline(DiffusionPipeline):
         return self.codec.decode(latents, size=size, tile=tile).float().cpu()
 
 
-def check_device(device: str | torch.device) -> torch.device:
-    """The device, if it can be used here.
-
-    Raises:
-        ValueError: unknown name, or no such device on this machine.
-    """
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {str(device)!r}; choose cpu, cuda, cuda:N or mps.") from error
-    here = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not here.get(wanted.type, True):
-        raise ValueError(f"device {str(device)!r} is not available on this machine. Choose device='cpu'.")
-    return wanted
-
-
-def _check_resolution(resolution: int) -> int:
-    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 0:
-        raise ValueError(
-            f"processing_resolution must be 0 (the image's own size) or a number of px, got {resolution!r}."
-        )
-    return resolution
-
-
-def _pairs(
-    image: FrameSource | Sequence[FrameSource], image_next: FrameSource | Sequence[FrameSource | None] | None
-) -> list[FramePair]:
-    """(image, image_next or None) of each input."""
-    if not isinstance(image, list | tuple):
-        if isinstance(image_next, list | tuple):
-            raise ValueError("image_next is a list but image is one image. Give both as lists, or neither.")
-        return [(image, image_next)]  # type: ignore[list-item]
-    if not image:
-        raise ValueError("image is an empty list; give at least one image.")
-    if image_next is None:
-        return [(first, None) for first in image]
-    if not isinstance(image_next, list | tuple) or len(image_next) != len(image):
-        got = (
-            f"{len(image_next)} entries"
-            if isinstance(image_next, list | tuple)
-            else type(image_next).__name__
-        )
-        raise ValueError(
-            f"image_next must be a list as long as image ({len(image)}), got {got}; None where there is none."
-        )
-    return list(zip(image, image_next, strict=True))
-
-
-def _chunks(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def _drop_derived_entries(config_file: Path, module_class: type) -> None:
-    """Remove what the class writes but does not take (AutoencoderTiny does): loading warns of it."""
-    entries = json.loads(config_file.read_text(encoding="utf-8"))
-    arguments = inspect.signature(module_class).parameters
-    kept = {name: value for name, value in entries.items() if name in arguments or name.startswith("_")}
-    config_file.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Modules in evaluation mode inside, back as they were after."""
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.train()
+def _name_inputs(results: Iterable[Predictions], pairs: Iterable[FramePair]) -> None:
+    """Tells maps the names of the files that they were predicted from."""
+    for maps, pair in zip(results, pairs, strict=True):
+        if names := names_of(pair):
+            maps.source["inputs"] = names

@@ -182,7 +182,9 @@ def predict_tiled_with_report(
         result = join(task, tiles, maps_of.pop(name), size, alignment, fit, fields, near)
         joined[name] = Prediction.from_tensor(task, result, note=prediction.note)
     pictures: list[Image.Image] = [frame_picture(frame) for frame in frames]
-    return Predictions(joined, frames=pictures), TilingReport(tiles=places(tiles), tasks=figures)
+    source = {**coarse.source, "tile": tile, "overlap": overlap}
+    report = TilingReport(tiles=places(tiles), tasks=figures)
+    return Predictions(joined, frames=pictures, source=source), report
 
 
 def _consistent(

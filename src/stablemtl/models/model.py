@@ -182,6 +182,11 @@ class StableMTLModel(ModelMixin, ConfigMixin):
             self.task_tokens[i, : len(row)] = row
         self.register_to_config(token_lengths=list(self.token_lengths))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the model; diffusers' own property looks at each parameter to tell it."""
+        return self.task_tokens.dtype
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What trains: the auxiliary UNet or, once there is one, the main UNet with its task attention."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -359,7 +364,7 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         """One pass of ``unet`` for ``tasks``; empty if it could stop after the block ``stop_after``."""
         weight = unet.conv_in.weight
         device = weight.device if self._run_device() else latent.device
-        inputs, source = self._stream_inputs(
+        inputs, source = self.stream_inputs(
             latent.to(device, weight.dtype),
             None if latent_next is None else latent_next.to(device, weight.dtype),
             tasks,
@@ -398,7 +403,7 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         )[0]
         return prediction
 
-    def _stream_inputs(
+    def stream_inputs(
         self, latent: Tensor, latent_next: Tensor | None, tasks: Sequence[str]
     ) -> tuple[list[Tensor], list[int]]:
         """The U distinct UNet inputs (B, in_channels, h, w), and which of them each task takes.
