@@ -1,4 +1,4 @@
-# make demo | test | lint | format | clean
+# make demo | test | lint | docs | format | clean
 # A first run makes .venv; afterwards pip runs again only when pyproject.toml or constraints.txt changed.
 # Another interpreter: make test PYTHON=python3.12      Every test, slow ones too: make test PYTEST_ARGS=
 
@@ -17,12 +17,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint docs format clean
 
 help:
 	@echo 'make demo     seven maps of an example pair, written to demo/ (no download of weights)'
 	@echo 'make test     ruff, mypy and the tests, as CI runs them'
 	@echo 'make lint     ruff and mypy only'
+	@echo 'make docs     the documentation site, written to site/'
 	@echo 'make format   ruff rewrites what it can'
 	@echo 'make clean    remove build products and caches, keep .venv, data/ and runs/'
 
@@ -41,13 +42,17 @@ lint: $(VENV)/.dev-installed
 	@echo '== mypy src'
 	@$(BIN)/mypy
 
+docs: $(VENV)/.dev-installed
+	@echo '== docs: site/'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
 format: $(VENV)/.dev-installed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 clean:
 	@echo '== removing build products and caches'
-	@rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf build dist demo site .mypy_cache .ruff_cache .pytest_cache
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch first: later steps then find it installed and never look for another build of it.
@@ -59,6 +64,6 @@ $(VENV)/.base-installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.base-installed
-	@echo '== $(VENV): renderer and developers'\'' tools'
-	@$(PIP_INSTALL) -e '.[synth,dev]'
+	@echo '== $(VENV): all extras and developers'\'' tools'
+	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $@

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,11 +19,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from diffusers import AutoencoderTiny
 
     from stablemtl import StableMTLModel, StableMTLPipeline
 
+PUBLISHED = tuple(json.loads((Path(__file__).parent / "fixtures" / "metrics_expected.json").read_text()))
 TINY_UNET = {
     "in_channels": 12,
     "out_channels": 4,
@@ -79,6 +83,17 @@ def _make_tiny_vae() -> AutoencoderTiny:
     return vae.eval()
 
 
+def _beside(name: str) -> ModuleType:
+    """A helper in this folder."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look for their module there
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def make_tiny_model() -> Callable[..., StableMTLModel]:
     """``make_tiny_model(tasks, multi_stream=True)``: a new model on each call, always the same."""
@@ -110,15 +125,16 @@ def tiny_folder(tiny_pipeline: StableMTLPipeline, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 def write_tiny_base() -> Callable[..., Path]:
     """``write_tiny_base(folder, unet_options)``; see ``tiny_base.py``."""
-    spec = importlib.util.spec_from_file_location("tiny_base", Path(__file__).with_name("tiny_base.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.write_tiny_base
+    return _beside("tiny_base").write_tiny_base
 
 
 @pytest.fixture(scope="session")
 def tiny_base(write_tiny_base: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model to start stage 1 from, of the tiny UNet's options."""
     return write_tiny_base(tmp_path_factory.mktemp("base"), TINY_UNET)
+
+
+@pytest.fixture(scope="session", params=PUBLISHED)
+def published_case(request: pytest.FixtureRequest) -> Any:
+    """Maps, and the figures that the published metric functions give on them: ``published_metrics.py``."""
+    return _beside("published_metrics").published_case(request.param)

@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PINNED_EXTRAS = ("app", "synth", "lora", "onnx", "openvino", "docs", "dev")  # what CI installs; [int8] and [ray] are not
+# What CI installs; [int8] and [ray] are not.
+PINNED_EXTRAS = ("app", "synth", "lora", "onnx", "openvino", "docs", "dev")
 PUBLIC = {"StableMTLPipeline", "StableMTLModel", "TASKS", "delta_m"}
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".cff", ".txt", ".cfg", ".json", ".ipynb", ".sh", ""}
 # A path of somebody's machine, at a word's start so that addresses like host/home/ do not count.

@@ -1,8 +1,9 @@
 """Predictions of a whole video: streamed, in step with time, resumable.
 
 >>> from stablemtl.video import VideoOptions, predict_video  # doctest: +SKIP
->>> result = predict_video(pipe, "clip.mp4", "maps", VideoOptions(stop_s=10.0), tasks=["depth"])  # doctest:
-+SKIP >>> result.files["side_by_side"], result.files["depth"]  # doctest: +SKIP
+>>> options = VideoOptions(stop_s=10.0)  # doctest: +SKIP
+>>> result = predict_video(pipe, "clip.mp4", "maps", options, tasks=["depth"])  # doctest: +SKIP
+>>> result.files["side_by_side"], result.files["depth"]  # doctest: +SKIP
 
 The names are loaded when they are first used: asking whether a file is a video costs nothing (PEP 562).
 """

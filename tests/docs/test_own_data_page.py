@@ -1,22 +1,21 @@
-"""``docs/own-data.md``: its manifest is read, its class is found and opened, its commands exist."""
+"""``docs/own-data.md``: its manifest is read, class found; the single stream of ``nano`` is a model."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import re
-import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from pages import blocks, compare, text
 
-from stablemtl import cli
+from stablemtl import StableMTLPipeline
 from stablemtl.data import ManifestDataset, open_datasets
 from stablemtl.data.catalog import _registered
 from stablemtl.data.exr import write_exr
@@ -24,22 +23,14 @@ from stablemtl.data.formats import write_png16, write_rgb
 from stablemtl.tasks import TASKS
 from stablemtl.tasks.semantic import CLASSES
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = "docs/own-data.md"
 SIZE = (10, 14)
 
 
-def _test_readme() -> ModuleType:
-    """``blocks`` of the tests of the README, which importlib mode keeps off the import path."""
-    spec = importlib.util.spec_from_file_location("test_readme", Path(__file__).with_name("test_readme.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-blocks = _test_readme().blocks
+def python_block(word: str) -> str:
+    """The page's one block of Python that has the word."""
+    (found,) = (code for code in blocks(PAGE, "python") if word in code)
+    return found
 
 
 def write_files(folder: Path, manifest: str) -> None:
@@ -70,24 +61,32 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def test_the_manifest_of_the_page(data: Path) -> None:
-    namespace: dict[str, object] = {}
-    code = blocks(PAGE, "python")[0]
+def test_the_single_stream_of_nano_is_a_model(reader: Path, nano: Any, namespace: dict[str, Any]) -> None:
+    exec(compile(python_block("nano-single"), PAGE, "exec"), namespace)
+    pipe = StableMTLPipeline.from_pretrained(reader / "models" / "nano-single")
+    assert pipe.model.main is None
+    frame = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    kept, original = (
+        one(frame, tasks="depth", single_stream=True, processing_resolution=32)["depth"]
+        for one in (pipe, nano)
+    )
+    np.testing.assert_allclose(kept.values, original.values, rtol=1e-5)
+    assert kept.unit == "m"
+
+
+def test_the_manifest_of_the_page(data: Path, namespace: dict[str, Any]) -> None:
+    code = python_block("ManifestDataset(")
     exec(compile(code, PAGE, "exec"), namespace)
     dataset, sample = namespace["dataset"], namespace["sample"]
-    assert isinstance(dataset, ManifestDataset)
-    shown = re.findall(r"^(dataset\.\S+) +# (.*)$", code, flags=re.MULTILINE)
-    assert len(shown) == 2
-    for expression, value in shown:
-        assert eval(expression, namespace) == eval(value)
-    assert sample.target.unique().tolist() == [2.5]  # type: ignore[attr-defined]
+    assert sum(compare(line, namespace, {}) for line in code.splitlines()) == 2
+    assert sample.target.unique().tolist() == [2.5]
     assert dataset.load(0, "semantic").target.unique().tolist() == [list(CLASSES).index("vehicle")]
     assert dataset.load(1, "normal").target[:, 0, 0].tolist() == [0, 0, 1]
     assert ManifestDataset("data/photos", "test").tasks == ("semantic",)
 
 
 def test_a_line_of_jsonl(data: Path) -> None:
-    line = re.search(r'`(\{"image".*\})`', (ROOT / PAGE).read_text(encoding="utf-8"))
+    line = re.search(r'`(\{"image".*\})`', text(PAGE))
     assert line
     (data / "photos" / "manifest.csv").unlink()
     (data / "photos" / "manifest.jsonl").write_text(line[1] + "\n")
@@ -106,7 +105,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
     (described / "entry_points.txt").write_text(f"[{group}]\n{point} = {value}\n")
-    (tmp_path / "site" / f"{value.partition(':')[0]}.py").write_text(blocks(PAGE, "python")[1])
+    (tmp_path / "site" / f"{value.partition(':')[0]}.py").write_text(python_block("class Harbour"))
     monkeypatch.syspath_prepend(tmp_path / "site")
     _registered.cache_clear()
     yield
@@ -131,24 +130,8 @@ def test_the_class_of_the_page(data: Path) -> None:
 
 
 def test_tables_name_every_task_and_class() -> None:
-    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    page = text(PAGE)
     for name in TASKS:
-        assert f"`{name}`" in text
-    words = " ".join(text.split())
+        assert f"`{name}`" in page
+    words = " ".join(page.split())
     assert f"The classes are {', '.join(list(CLASSES)[:-1])} and {list(CLASSES)[-1]}." in words
-
-
-def commands(page: str) -> list[str]:
-    lines = "\n".join(blocks(page, "bash")).splitlines()
-    split = (shlex.split(line, comments=True) for line in lines)
-    return [shlex.join(words[1:]) for words in split if words and words[0] == "stablemtl"]
-
-
-@pytest.mark.parametrize("command", [*commands(PAGE), *commands("examples/own_data/README.md")])
-def test_commands_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = command.split()
-    below = [words[1]] if words[0] in ("train", "data") else []
-    assert cli.main([words[0], *below, "--help"]) == 0
-    told = capsys.readouterr().out
-    for option in (word for word in words if word.startswith("--")):
-        assert re.search(rf"(?<![\w-]){option}(?![\w-])", told), f"stablemtl {words[0]} has no {option}"
