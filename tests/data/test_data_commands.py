@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from stablemtl.cli import main
 from stablemtl.data import Hypersim
 
@@ -22,6 +26,24 @@ def test_describe_some_tasks_of_a_held_out_part(data_root, capsys):
     assert lines[-2:] == [
         "component 1: hypersim label albedo",
         "component 2: vkitti2, flyingthings3d, flyingchairs label optical_flow",
+    ]
+
+
+def test_describe_as_json(data_root, capsys):
+    arguments = ["data", "describe", str(data_root), "--split", "val", "--tasks", "albedo", "optical_flow"]
+    assert main([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert captured.err == ""
+    assert (found["root"], found["split"]) == (str(data_root), "val")
+    assert found["tasks"] == ["albedo", "optical_flow"]
+    assert found["datasets"] == ["hypersim", "vkitti2", "flyingthings3d", "flyingchairs"]
+    flow = [label for label in found["labels"] if label["task"] == "optical_flow"]
+    assert sum(label["share"] for label in flow) == pytest.approx(1)
+    assert all(label["samples"] > 0 for label in flow)
+    assert found["components"] == [
+        {"datasets": ["hypersim"], "tasks": ["albedo"]},
+        {"datasets": ["vkitti2", "flyingthings3d", "flyingchairs"], "tasks": ["optical_flow"]},
     ]
 
 

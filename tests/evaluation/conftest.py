@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,7 +17,10 @@ from torch import Tensor
 
 from stablemtl import StableMTLPipeline
 from stablemtl.data import Sample
+from stablemtl.data.formats import write_npy
+from stablemtl.evaluation.frames import make_frame
 from stablemtl.evaluation.predictor import PipelinePredictor
+from stablemtl.evaluation.runner import open_benchmarks
 from stablemtl.synth.layouts.cityscapes import write_cityscapes
 from stablemtl.synth.layouts.diode import write_diode
 from stablemtl.synth.layouts.kitti_depth import write_kitti_depth
@@ -112,6 +116,73 @@ class Oracle:
 
     def round_trip(self, sample: Sample, *, resolution: int | None) -> Tensor:
         return self.codec.round_trip(sample, resolution=resolution)
+
+
+class Threads:
+    """Ranks that are threads of one process, each with its own view."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.barrier = threading.Barrier(count, timeout=60)
+        self.lists: list[list[Any]] = [[] for _ in range(count)]
+
+    def of(self, rank: int) -> Any:
+        outer = self
+
+        class View:
+            count = outer.count
+
+            def __init__(self) -> None:
+                self.rank = rank
+
+            def gather(self, items: list[Any]) -> list[Any]:
+                outer.lists[rank] = items
+                outer.barrier.wait()
+                together = [item for part in outer.lists for item in part]
+                outer.barrier.wait()
+                return together
+
+        return View()
+
+
+def run_on_ranks(count: int, work: Callable[[Any], Any]) -> list[Any]:
+    """What ``work`` gives on each rank, or the ValueError that it raises there."""
+    threads = Threads(count)
+    results: list[Any] = [None] * count
+
+    def run(rank: int) -> None:
+        try:
+            results[rank] = work(threads.of(rank))
+        except ValueError as error:
+            results[rank] = error
+
+    running = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return results
+
+
+@pytest.fixture
+def on_ranks() -> Callable[[int, Callable[[Any], Any]], list[Any]]:
+    """``on_ranks(count, work)``: what ``work(ranks)`` gives on each rank."""
+    return run_on_ranks
+
+
+@pytest.fixture
+def written(tmp_path: Path, bench_root: Path, tiny_pipeline: StableMTLPipeline) -> Path:
+    """The tiny model's predictions for the paper's protocol, as files."""
+    predictor = PipelinePredictor(tiny_pipeline)
+    jobs, _ = open_benchmarks(bench_root, protocol="paper")
+    for job in jobs:
+        task = predictor.tasks[job.benchmark.task]
+        for index in job.dataset.indices(job.benchmark.task):
+            frame = make_frame(job.dataset.load(index, job.benchmark.task), index, job.benchmark, task.spec)
+            (found,) = predictor.predict([frame.sample], resolution=frame.resolution)
+            path = tmp_path / "files" / job.benchmark.dataset / job.benchmark.task / f"{frame.sample.key}.npy"
+            write_npy(path, found.permute(1, 2, 0).numpy())
+    return tmp_path / "files"
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_tiles_are_frame_truth_prediction_and_error(toys: Any, oracle: Any) -> N
     predictor.codec.round_trip = lambda sample, resolution: sample.target.clamp(0, 7)
     found = score(dataset, benchmark, predictor, resamples=2)
     sheet = np.asarray(case_sheet(dataset, benchmark, predictor, found.worst), dtype=float)
-    tiles = [sheet[40:-20, 6 + i * (TILE_WIDTH_PX + 6) :][:, :TILE_WIDTH_PX] for i in range(4)]
+    tiles = [sheet[70:-20, 6 + i * (TILE_WIDTH_PX + 6) :][:, :TILE_WIDTH_PX] for i in range(4)]
     truth, prediction, error = tiles[1:]
     grey = (error == 128).all(-1)
     assert 0.1 < grey.mean() < 0.3  # a fifth is not valid

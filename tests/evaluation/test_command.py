@@ -68,6 +68,29 @@ def test_table_2_and_pictures(run: Any, bench_root: Path, tiny_folder: Path, tmp
     assert "(paper)" not in stdout
 
 
+def test_json_is_all_that_is_printed(run: Any, bench_root: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    """Also where something is left out, which stderr says."""
+    root = tmp_path / "bench"
+    shutil.copytree(bench_root / "diode", root / "diode")
+    next((root / "diode").rglob("*_normal.npy")).write_bytes(b"")
+    arguments = ("--data", root, "--model", tiny_folder, "--protocol", "paper", "--out", tmp_path / "r.json")
+    status, stdout, stderr = run(*arguments, "--json")
+    assert status == 1
+    assert "left out: diode normal, sample 0:" in " ".join(stderr.split())
+    document = json.loads(stdout)
+    summary, out = document.pop("summary"), document.pop("out")
+    assert document == json.loads((tmp_path / "r.json").read_text())
+    assert out == str(tmp_path / "r.json")
+    normal, depth = document["scores"]
+    assert (normal["task"], normal["headline"], depth["n"]) == ("normal", "mean_angular_error", 2)
+    mine = summary["rows"][0]
+    assert mine["cells"][1] == normal["model"]["mean_angular_error"]
+    assert mine["cells"][0] is None
+    assert mine["columns"] == 2
+    status, stdout, _ = run(*arguments, "--protocol", "native", "--json", "--no-motorcycle")
+    assert json.loads(stdout)["summary"] is None
+
+
 def test_missing_files(run: Any, bench_root: Path, tiny_folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "bench"
     for name in ("cityscapes", "diode"):

@@ -82,11 +82,11 @@ def test_differences_by_hand() -> None:
     assert row.gain == pytest.approx(25.0)
     assert row.interval == pytest.approx((-1.0, -1.0))  # every image is better by one pixel
     assert row.verdict == "better"
-    assert found.delta_m == pytest.approx(25.0)
-    assert (found.columns, found.only_in_a, found.only_in_b, found.notes) == (1, (), (), ())
+    assert found.mean_gain == pytest.approx(25.0)
+    assert (found.figures, found.only_in_a, found.only_in_b, found.notes) == (1, (), (), ())
     turned = compare(b, a, resamples=50)
     assert turned.rows[0].verdict == "worse"
-    assert turned.delta_m == pytest.approx(-100 / 3)
+    assert turned.mean_gain == pytest.approx(-100 / 3)
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -99,17 +99,65 @@ def test_pairing_narrows_the_interval() -> None:
     assert found.rows[0].verdict == "better"
 
 
-def test_delta_m_of_two_tasks_and_its_interval() -> None:
+def test_mean_gain_of_two_tasks_and_its_interval() -> None:
     """Flow: 4 to 3 px, +25 %. Classes: mIoU 1/4 to 3/10, since a class only called counts 0; +20 %."""
     a = report(flow_score([2.0, 6.0]), class_score([6, 4]))
     b = report(flow_score([1.5, 4.5]), class_score([7, 5]))
     found = compare(a, b, resamples=200)
     assert found.rows[1].a == pytest.approx(0.25)
     assert [row.verdict for row in found.rows] == ["better", "better"]
-    assert found.delta_m == pytest.approx((25 + 20) / 2)
+    assert found.mean_gain == pytest.approx((25 + 20) / 2)
     # Draws of one list of frames: twice the first image, both, or twice the second, at 1/4, 1/2, 1/4.
-    low, high = found.delta_m_interval
+    low, high = found.mean_gain_interval
     assert (low, high) == pytest.approx(((25 + 100 / 6) / 2, (25 + 25) / 2))
+
+
+def _paper_scores(factors: Sequence[float]) -> list[Score]:
+    """All eight columns, two images each: those of PAPER, every headline 1/2 times its factor."""
+    scores = []
+    for number, (benchmark, factor) in enumerate(zip(PAPER, factors, strict=True)):
+        if benchmark.task == "semantic":
+            # Of ten pixels of class 0, the others are called class 1: mIoU is half the share of those found.
+            scores.append(class_score([8 * factor] * 2, benchmark=benchmark))
+            continue
+        figures = len(benchmark.metric().state()) // 2
+        state = np.array([0.5 * factor] * figures + [1.0] * figures)
+        records = tuple(
+            ImageRecord(index=i, key=f"toy-{i}", pixels=1, states={"model": state}) for i in range(2)
+        )
+        entries = {"benchmark": benchmark, "constant": {benchmark.headline: 4.0}}
+        model = {benchmark.headline: 0.5 * factor}
+        scores.append(_score(records, {**entries, "model": model, "checksum": f"{number:08x}"}))
+    return scores
+
+
+def test_delta_m_needs_all_eight_columns() -> None:
+    """Depth has two columns and counts once; the mean of the gains counts both."""
+    before = _paper_scores([1.0] * 8)
+    order = [(score.dataset, score.task) for score in before]
+    gains = {("kitti_depth", "depth"): 40.0, ("diode", "depth"): 20.0, ("diode", "normal"): 10.0}
+    after = _paper_scores([1 - gains.get(place, 0.0) / 100 for place in order])
+    found = compare(report(*before), report(*after), resamples=5)
+    assert found.figures == 8
+    assert found.mean_gain == pytest.approx((40 + 20 + 10) / 8)
+    assert found.delta_m == pytest.approx((30 + 10) / 7)
+    assert found.delta_m_interval == pytest.approx(((30 + 10) / 7,) * 2)  # all images are alike
+    # One more benchmark does not change it; it changes the mean.
+    more = [report(*scores, flow_score([e, e])) for scores, e in ((before, 4.0), (after, 2.0))]
+    found = compare(*more, resamples=5)
+    assert found.delta_m == pytest.approx((30 + 10) / 7)
+    assert found.mean_gain == pytest.approx((40 + 20 + 10 + 50) / 9)
+    # One less, and there is none.
+    found = compare(report(*before[1:]), report(*after), resamples=5)
+    assert found.delta_m is None
+    assert all(map(math.isnan, found.delta_m_interval))
+    assert found.mean_gain == pytest.approx((40 + 20 + 10) / 7)
+    # Nor by another protocol.
+    native = [
+        report(*(replace(s, benchmark=replace(s.benchmark, protocol="native")) for s in scores))
+        for scores in (before, after)
+    ]
+    assert compare(*native, resamples=5).delta_m is None
 
 
 def test_without_a_fit() -> None:
@@ -122,15 +170,17 @@ def test_without_a_fit() -> None:
 
 def test_one_image_has_no_interval() -> None:
     found = compare(report(flow_score([2.0])), report(flow_score([1.0])))
-    assert all(map(math.isnan, (*found.rows[0].interval, *found.delta_m_interval)))
+    assert all(map(math.isnan, (*found.rows[0].interval, *found.mean_gain_interval)))
     assert found.rows[0].verdict == ""
-    assert found.delta_m == pytest.approx(50.0)
+    assert found.mean_gain == pytest.approx(50.0)
 
 
-def test_a_perfect_a_has_no_delta_m() -> None:
+def test_a_perfect_a_has_no_gain() -> None:
     found = compare(report(flow_score([0.0, 0.0])), report(flow_score([1.0, 1.0])), resamples=10)
-    assert found.delta_m is None
-    assert found.notes == ("Delta_m leaves out toys optical_flow: no change relative to 0 has a meaning",)
+    assert (found.mean_gain, found.figures) == (None, 0)
+    assert found.notes == (
+        "the mean of the gains leaves out toys optical_flow: no change relative to 0 has a meaning",
+    )
     assert found.rows[0].difference == 1.0
 
 
@@ -219,10 +269,24 @@ def test_prints_a_table(files: list[str], capsys: pytest.CaptureFixture[str]) ->
         "miou",
         "a: one (",
         "b: two (",
-        "Delta_m of b against a",
+        "mean relative gain of b over a, 2 figures: +25.00 %, 95%",  # flow 50 %, classes 0 %
     ):
         assert word in captured.out
-    assert "+25.00 %" in captured.out  # flow 50 %, classes 0 %
+    assert "Delta_m" not in captured.out
+
+
+def test_prints_delta_m(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = []
+    for name, factor in (("a", 1.0), ("b", 0.5)):
+        content = report(*_paper_scores([factor] * 8))
+        files.append(str(content.save(tmp_path / f"{name}.json")))
+        content.save_records(tmp_path / f"{name}.parquet")
+    assert cli.main(["compare", *files, "--resamples", "5"]) == 0
+    printed = capsys.readouterr().out
+    # Half the error is +50 %, half the mIoU -50 %.
+    wanted = 100 * (6 * 0.5 - 0.5) / 7
+    assert f"Delta_m of b against a: {wanted:+.2f} %, 95% {wanted:+.2f} .. {wanted:+.2f}" in printed
+    assert "mean relative gain" not in printed
 
 
 def test_prints_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:

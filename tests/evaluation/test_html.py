@@ -20,7 +20,7 @@ from stablemtl.evaluation.scores import Score
 from stablemtl.evaluation.scoring import score
 from stablemtl.evaluation.summary import summarize
 
-_EMPTY = {"meta", "img"}
+_EMPTY = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
@@ -32,11 +32,16 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.rows: list[int] = []
         self.links: list[str] = []
+        self.anchors: list[str] = []
+        self.ids: list[str] = []
         self.feed(text)
         assert self.open == []
+        assert self.anchors == [f"#{name}" for name in self.ids]  # what the page leads to is in it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.links += [value or "" for name, value in attrs if name == "src"]
+        self.anchors += [value or "" for name, value in attrs if name == "href"]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
         if tag == "tr":
             self.rows.append(0)
         if tag in ("td", "th"):
@@ -88,8 +93,10 @@ def test_everything_is_in_one_file(scores: list[Score]) -> None:
     for word in (
         "Evaluation of a <b> & c", "toys depth, sample 7: no <file>", "diode: gone", "abs_rel", "miou",
         "IoU of each class: toys semantic", "traffic light", "scale and shift", "images in all",
-        "every second row and column of the laser points is left", "resamples 1000, seed 0", '{"r": 3}',
-        "torch 2", "the protocol's default", "error / true depth", "toys depth, worst",
+        "every second row and column of the laser points is left", "resamples 1000, seed 0", "data r 3",
+        "toys semantic miou higher 3", "toys optical_flow epe [px] lower 3", "1 process ",
+        "epe [px] mean distance between the ends of predicted and true motion", "toys depth, worst",
+        "torch 2", "the protocol's default", "error / true depth",
     ):  # fmt: skip
         assert word.lower() in page.text.lower(), word
     for one_score in one.scores:
@@ -118,6 +125,7 @@ def test_table_2_stands_there_if_it_can(toys: Any, oracle: Any) -> None:
     assert "StableMTL (paper)" in page.text
     assert "Not the paper's test sets" in page.text
     assert page.rows.count(len(summary.rows[0].cells) + 2) >= len(summary.rows) + 1  # every row is complete
+    assert "albedo RMSE midintrinsics Delta_m %" in page.text
 
 
 def test_nothing_scored() -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from stablemtl import StableMTLPipeline, cli
+from stablemtl.evaluation.html_checks import checks_html
 from stablemtl.evaluation.label_free import (
     Check,
     forward_backward,
@@ -19,7 +20,7 @@ from stablemtl.evaluation.label_free import (
     normals_and_depth,
     photometric,
 )
-from stablemtl.evaluation.pictures import check_pictures, read_pictures
+from stablemtl.evaluation.pictures import check_pictures, examine_pictures, read_pictures
 from stablemtl.outputs import Prediction
 
 H, W = 24, 34
@@ -195,6 +196,33 @@ def test_checks_of_a_model(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> 
     assert all(isinstance(check, Check) and math.isfinite(check.value) for check in checks)
 
 
+def test_pictures_show_what_the_checks_say(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> None:
+    """Means of the maps are the figures, but for albedo x shading: its figure is a root mean square."""
+    pairs = read_pictures(write_frames(tmp_path), sequence=True)
+    (examined,) = examine_pictures(tiny_pipeline, pairs).values()
+    assert list(examined.checks) == check_pictures(tiny_pipeline, pairs)["0.png to 1.png"]
+    assert list(examined.frames) == ["picture", "next picture"]
+    assert list(examined.maps) == ["normal", "depth", "shading", "albedo", "optical_flow"]
+    assert list(examined.agreement) == [check.name for check in examined.checks]
+    for check in examined.checks:
+        one = examined.agreement[check.name]
+        seen = one.values[one.valid].astype(float)
+        value = math.sqrt((seen**2).mean()) if check.name == "albedo x shading" else seen.mean()
+        assert value == pytest.approx(check.value, rel=1e-5)
+        assert len(seen) == check.pixels
+
+
+def test_only_the_first_pictures_are_drawn(tiny_pipeline: StableMTLPipeline, tmp_path: Path) -> None:
+    found = examine_pictures(tiny_pipeline, read_pictures(write_frames(tmp_path)), draw=1)
+    assert [bool(examined.maps) for examined in found.values()] == [True, False]
+    assert all(examined.checks for examined in found.values())
+    page = checks_html(found, model="a <b>", field_of_view_deg=60, versions={"torch": "2"})
+    assert "Maps are drawn of the first 1 pictures, not of the other 1." in page
+    assert "Checks of a &lt;b&gt; without labels" in page
+    assert page.count("<img ") == page.count("data:image/jpeg") == 1 + 4 + 2
+    assert "http" not in page
+
+
 def test_the_pictures_of_scikit_image() -> None:
     found = read_pictures(["skimage"])
     assert len(found) == 5
@@ -230,7 +258,14 @@ def test_the_command(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "flow, forward and backward" in captured.out
-    found = json.loads((tmp_path / "p.json").read_text())["pictures"]["0.png to 1.png"]
+    page = (tmp_path / "p.html").read_text()
+    assert page.count("data:image/jpeg") == 2 + 5 + 4  # frames, maps, where they agree
+    assert "flow, forward and backward: " in page
+    written = json.loads((tmp_path / "p.json").read_text())
+    assert cli.main([*arguments, "--out", str(tmp_path / "p.json"), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert (json.loads(captured.out), captured.err) == ({**written, "out": str(tmp_path / "p.json")}, "")
+    found = written["pictures"]["0.png to 1.png"]
     assert [check["unit"] for check in found] == ["px", "in [0, 1]", "in [0, 1]", "deg"]
     for more, message in (
         (["--data", "."], "--pictures have no labels"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,11 @@ from stablemtl.data import Sample
 from stablemtl.data.exr import write_exr
 from stablemtl.data.formats import write_flo, write_npy
 from stablemtl.evaluation import evaluate
-from stablemtl.evaluation.frames import make_frame
 from stablemtl.evaluation.motorcycle import Motorcycle
 from stablemtl.evaluation.prediction_files import FilePredictor, check_names
+from stablemtl.evaluation.prediction_reading import read_values
 from stablemtl.evaluation.prediction_scores import evaluate_predictions
-from stablemtl.evaluation.predictor import PipelinePredictor
 from stablemtl.evaluation.protocols import STANDARD, native_benchmark
-from stablemtl.evaluation.runner import open_benchmarks
 from stablemtl.tasks import TASKS
 from stablemtl.writers import write_npz, write_png16
 
@@ -110,6 +109,17 @@ def test_classes(tmp_path: Path) -> None:
     write_npy(folder / "scene__cam__0001.npy", ids + 0.5)
     with pytest.raises(ValueError, match="must hold class ids, got fractions"):
         read(tmp_path, "semantic")
+
+
+def test_class_ids_are_told_by_the_classes_of_the_task(tmp_path: Path) -> None:
+    """A plain PNG has the ids themselves where a task has classes; elsewhere its numbers mean nothing."""
+    ids = np.arange(H * W).reshape(H, W).astype(np.uint8) % 3
+    path = tmp_path / "one.png"
+    Image.fromarray(ids).save(path)
+    spec = replace(TASKS["semantic"].spec, name="material", classes=("wood", "stone", "glass"))
+    assert (read_values(path, spec, {}) == ids).all()
+    with pytest.raises(ValueError, match="does not say what its numbers mean"):
+        read_values(path, replace(spec, classes=()), {})
 
 
 def test_png_with_a_scale(tmp_path: Path) -> None:
@@ -211,21 +221,6 @@ def test_names_of_folders(tmp_path: Path) -> None:
 # --- a whole evaluation
 
 
-@pytest.fixture
-def written(tmp_path: Path, bench_root: Path, tiny_pipeline: StableMTLPipeline) -> Path:
-    """The tiny model's predictions for the paper's protocol, as files."""
-    predictor = PipelinePredictor(tiny_pipeline)
-    jobs, _ = open_benchmarks(bench_root, protocol="paper")
-    for job in jobs:
-        task = predictor.tasks[job.benchmark.task]
-        for index in job.dataset.indices(job.benchmark.task):
-            frame = make_frame(job.dataset.load(index, job.benchmark.task), index, job.benchmark, task.spec)
-            (found,) = predictor.predict([frame.sample], resolution=frame.resolution)
-            path = tmp_path / "files" / job.benchmark.dataset / job.benchmark.task / f"{frame.sample.key}.npy"
-            write_npy(path, found.permute(1, 2, 0).numpy())
-    return tmp_path / "files"
-
-
 def test_the_same_figures_as_the_model(
     written: Path, bench_root: Path, tiny_pipeline: StableMTLPipeline
 ) -> None:
@@ -256,6 +251,28 @@ def test_missing_files_are_listed_and_the_rest_scored(written: Path, bench_root:
     assert "no prediction" in left.error
     assert "diode/normal" in left.error
     assert not report.complete
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_ranks_change_nothing(written: Path, bench_root: Path, on_ranks: Any, count: int) -> None:
+    """Two frames a benchmark: each on a rank of its own, and a rank with none; one frame has no file."""
+    next((written / "diode" / "normal").rglob("*.npy")).unlink()
+
+    def work(ranks: Any) -> Any:
+        return evaluate_predictions(written, bench_root, protocol="paper", resamples=5, ranks=ranks)
+
+    alone = work(None)
+    assert len(alone.scores) == 8
+    for found in on_ranks(count, work):
+        assert found.processes == count
+        for one, other in zip(found.scores, alone.scores, strict=True):
+            assert (one.n, one.checksum, one.unreadable) == (other.n, other.checksum, other.unreadable)
+            for role in ("model", "constant"):
+                expected = dict(getattr(other, role))
+                assert getattr(one, role) == pytest.approx(expected, rel=1e-9, nan_ok=True)
+            for name, interval in one.intervals.items():
+                assert interval == pytest.approx(other.intervals[name], rel=1e-9, nan_ok=True)
+            assert [record.key for record in one.records] == [record.key for record in other.records]
 
 
 def test_nothing_to_score(tmp_path: Path, bench_root: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from stablemtl.evaluation import read_report
 from stablemtl.evaluation.ranks import Alone, launched, share
+from stablemtl.evaluation.report import Report
 
 
 class Fixed:
@@ -59,30 +60,57 @@ def test_launched_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert not launched()
 
 
+def run(arguments: list[str], count: int, out: Path) -> tuple[int, Report, str]:
+    """``stablemtl evaluate`` on so many processes: exit status, report, stderr."""
+    # On the CPU, accelerate's own launcher needs MPI; torchrun sets the same variables.
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+    start = [sys.executable, *(several if count > 1 else []), "-m", "stablemtl", "evaluate"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    command = [*start, *arguments, "--device", "cpu", "--no-motorcycle", "--out", str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert out.is_file(), done.stderr
+    assert "process_group" not in done.stderr
+    report = read_report(out)
+    assert report.processes == count
+    return done.returncode, report, done.stderr
+
+
+def assert_same(one: Report, other: Report, roles: tuple[str, ...]) -> None:
+    assert len(one.scores) == len(other.scores) > 0
+    for mine, its in zip(one.scores, other.scores, strict=True):
+        for role in roles:
+            assert getattr(mine, role) == pytest.approx(getattr(its, role), 1e-6, 1e-6, nan_ok=True)
+        for figure, interval in mine.intervals.items():
+            assert interval == pytest.approx(its.intervals[figure], 1e-6, 1e-6, nan_ok=True)
+        assert (mine.checksum, mine.n) == (its.checksum, its.n)
+
+
 @pytest.mark.slow
 def test_three_launched_processes_give_the_figures_of_one(
     bench_root: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    command = ["evaluate", "--data", str(bench_root), "--model", str(tiny_folder), "--device", "cpu"]
-    # On the CPU, accelerate's own launcher needs MPI; torchrun sets the same variables.
-    three = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
-    reports = []
-    for start, name in (
-        ([sys.executable, "-m", "stablemtl"], "one"),
-        ([*three, "-m", "stablemtl"], "three"),
-    ):
-        out = tmp_path / f"{name}.json"
-        arguments = [*start, *command, "--no-motorcycle", "--out", str(out)]
-        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert "process_group" not in done.stderr
-        reports.append(read_report(out))
-    assert [report.processes for report in reports] == [1, 3]
-    for one, other in zip(*(report.scores for report in reports), strict=True):
-        for role in ("model", "constant", "ceiling"):
-            assert getattr(one, role) == pytest.approx(getattr(other, role), 1e-6, 1e-6, nan_ok=True)
-        for figure, interval in one.intervals.items():
-            assert interval == pytest.approx(other.intervals[figure], 1e-6, 1e-6, nan_ok=True)
-        assert one.checksum == other.checksum
-        assert one.n == other.n == 2
+    command = ["--data", str(bench_root), "--model", str(tiny_folder)]
+    found = [run(command, count, tmp_path / f"{count}.json") for count in (1, 3)]
+    assert [status for status, _, _ in found] == [0, 0]
+    reports = [report for _, report, _ in found]
+    assert_same(*reports, ("model", "constant", "ceiling"))
+    assert {score.n for score in reports[0].scores} == {2}
+
+
+@pytest.mark.slow
+def test_two_launched_processes_score_files_as_one_does(
+    bench_root: Path, written: Path, tmp_path: Path
+) -> None:
+    """A frame without a prediction is told of by both, and its benchmark scored without it."""
+    next((written / "kitti_flow" / "optical_flow").rglob("*.npy")).unlink()
+    command = ["--data", str(bench_root), "--predictions", str(written), "--protocol", "paper"]
+    found = [run(command, count, tmp_path / f"{count}.json") for count in (1, 2)]
+    assert [status != 0 for status, _, _ in found] == [True, True]
+    reports = [report for _, report, _ in found]
+    assert_same(*reports, ("model", "constant"))
+    for _, report, stderr in found:
+        assert {s.task: s.n for s in report.scores if s.dataset == "kitti_flow"} == {
+            "optical_flow": 1,
+            "scene_flow": 2,
+        }
+        assert "left out: kitti_flow optical_flow, sample " in " ".join(stderr.split())

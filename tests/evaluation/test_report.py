@@ -140,6 +140,7 @@ def test_table_shows_the_headlines() -> None:
             "vkitti2",
             "depth",
             "abs_rel",
+            "lower",
             "3",
             "0.1",
             "0.0812",
@@ -152,13 +153,26 @@ def test_table_shows_the_headlines() -> None:
             "0.3",
         ]
     )
-    assert rows["semantic"] == ["vkitti2", "semantic", "miou", "3", "0.3", "0.05", "0.9", "x", "6.00"]
+    assert rows["semantic"] == [
+        "vkitti2",
+        "semantic",
+        "miou",
+        "higher",
+        "3",
+        "0.3",
+        "0.05",
+        "0.9",
+        "x",
+        "6.00",
+    ]
 
 
 def test_table_shows_further_figures() -> None:
     benchmark = next(b for b in STANDARD if b.variant == "garg")
     lines = report(replace(SCORE, benchmark=benchmark)).markdown().splitlines()
-    assert [line.split(" | ")[2] for line in lines[2:]] == ["abs_rel", *benchmark.also]
+    names = [line.split(" | ")[2] for line in lines[2:]]
+    assert [name.split(" [")[0] for name in names] == ["abs_rel", *benchmark.also]
+    assert {"rmse [m]", "sq_rel [m]", "i_rmse [1/m]", "delta1"} <= set(names)
     assert all(line.startswith("| kitti_depth garg | depth |") for line in lines[2:])
 
 
@@ -172,8 +186,9 @@ def test_table_without_figures_has_dashes() -> None:
 def test_markdown_has_the_same_rows() -> None:
     lines = report(SCORE, CLASSES).markdown().splitlines()
     assert lines[0].startswith("| dataset | task | figure |")
-    assert lines[1] == "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert lines[1] == "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     assert (
-        lines[2] == "| vkitti2 | depth | abs_rel | 3 | 0.1 | 0.0812 .. 0.123 | 0.4 | 0.02 | +75.0 % | 0.3 |"
+        lines[2]
+        == "| vkitti2 | depth | abs_rel | lower | 3 | 0.1 | 0.0812 .. 0.123 | 0.4 | 0.02 | +75.0 % | 0.3 |"
     )
-    assert lines[3] == "| vkitti2 | semantic | miou | 3 | 0.3 |  | 0.05 | 0.9 | x 6.00 |  |"
+    assert lines[3] == "| vkitti2 | semantic | miou | higher | 3 | 0.3 |  | 0.05 | 0.9 | x 6.00 |  |"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -125,51 +124,6 @@ def test_cases_intervals_and_records(toys: Any, oracle: Any) -> None:
 # the same figures -------------------------------------------------------------------------------------------
 
 
-class Threads:
-    """Ranks that are threads of one process, each with its own view."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.barrier = threading.Barrier(count, timeout=60)
-        self.lists: list[list[Any]] = [[] for _ in range(count)]
-
-    def of(self, rank: int) -> Any:
-        outer = self
-
-        class View:
-            count = outer.count
-
-            def __init__(self) -> None:
-                self.rank = rank
-
-            def gather(self, items: list[Any]) -> list[Any]:
-                outer.lists[rank] = items
-                outer.barrier.wait()
-                together = [item for part in outer.lists for item in part]
-                outer.barrier.wait()
-                return together
-
-        return View()
-
-
-def on_ranks(count: int, work: Callable[[Any], Score]) -> list[Score | Exception]:
-    threads = Threads(count)
-    results: list[Any] = [None] * count
-
-    def run(rank: int) -> None:
-        try:
-            results[rank] = work(threads.of(rank))
-        except ValueError as error:
-            results[rank] = error
-
-    running = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    return results
-
-
 class Shuffled:
     """A dataset whose samples come in another order."""
 
@@ -194,7 +148,7 @@ def flat(found: Score) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_ranks_batches_and_order_change_nothing(toys: Any, oracle: Any, task: str) -> None:
+def test_ranks_batches_and_order_change_nothing(toys: Any, oracle: Any, on_ranks: Any, task: str) -> None:
     def noisy(values: torch.Tensor) -> torch.Tensor:
         return values.flip(-1) if task == "semantic" else values + 0.1 * values.flip(-1)
 
@@ -223,7 +177,7 @@ def _close(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def test_more_ranks_than_samples(toys: Any, oracle: Any) -> None:
+def test_more_ranks_than_samples(toys: Any, oracle: Any, on_ranks: Any) -> None:
     results = on_ranks(3, lambda ranks: score(toys(2), native("normal"), oracle(), ranks=ranks))
     reference = flat(score(toys(2), native("normal"), oracle()))
     for found in results:
@@ -293,7 +247,7 @@ def test_predictions_that_are_not_finite_are_an_error(toys: Any, oracle: Any) ->
         score(toys(2), native("depth"), nan)
 
 
-def test_an_error_on_one_rank_stops_all(toys: Any, oracle: Any) -> None:
+def test_an_error_on_one_rank_stops_all(toys: Any, oracle: Any, on_ranks: Any) -> None:
     """The second process meets the bad frame; none is left waiting."""
 
     def work(ranks: Any) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +66,10 @@ def test_text_is_printed_as_in_the_paper() -> None:
     summary = summarize(report(scores(STABLEMTL.cells), single_stream=True))
     assert summary is not None
     lines = summary.markdown().splitlines()
-    assert lines[0].startswith("|  | mIoU % cityscapes | mAE deg diode | AbsRel % kitti_depth |")
+    assert lines[0].startswith(
+        "|  | semantic mIoU %, cityscapes | normal mAE deg, diode | depth AbsRel %, kitti"
+    )
+    assert "| shading RMSE, midintrinsics | albedo RMSE, midintrinsics | Delta_m % |" in lines[0]
     assert lines[2] == (
         "| mine single-stream | 55.79 | 23.27 | 14.98 | 33.03 | 10.76 | 0.2313 | 0.2346 | 0.2016 | +4.79 |"
     )
@@ -74,6 +78,22 @@ def test_text_is_printed_as_in_the_paper() -> None:
     with console.capture() as capture:
         console.print(summary.table())
     assert "55.79" in capture.get()
+
+
+def test_json() -> None:
+    summary = summarize(report(scores(STABLEMTL.cells[:2] + (None,) * 6)))
+    assert summary is not None
+    content = json.loads(json.dumps(summary.to_dict(), allow_nan=False))
+    assert content["baseline"] == "single-task baseline"
+    assert content["columns"][7] == {
+        "dataset": "midintrinsics", "task": "albedo", "headline": "rmse", "title": "RMSE",
+    }  # fmt: skip
+    mine = content["rows"][0]
+    assert (mine["name"], mine["columns"]) == ("mine", 2)
+    assert mine["cells"] == pytest.approx([55.79, 23.27, *[None] * 6])
+    gains = [(55.79 - 48.17) / 48.17, (22.27 - 23.27) / 22.27]
+    assert mine["delta_m"] == pytest.approx(50 * sum(gains))
+    assert content["notes"] == ["Delta_m is over the columns that a row has."]
 
 
 def test_other_frames_are_told() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,12 @@ def test_other_tasks_get_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     two = torch.tensor([2.0])
     assert candidates(spec, lambda: two, fitted=True) == [two]
     assert candidates(spec, lambda: None, fitted=True) == []
+
+
+def test_class_ids_are_told_by_their_names() -> None:
+    """Not by the name of the task: every task with classes has one candidate for each."""
+    spec = replace(TASKS["semantic"].spec, name="material", classes=("wood", "stone", "glass"))
+    assert [value.tolist() for value in candidates(spec, lambda: None, fitted=True)] == [[0], [1], [2]]
 
 
 def test_means_are_taken_only_where_needed() -> None:

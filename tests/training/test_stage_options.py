@@ -228,7 +228,14 @@ def test_dry_run(
     text = capsys.readouterr().out
     assert [word for word in text.split() if word.isalnum()][:2] == ["stage", "1"]
     assert " MB" in text
+    assert main([*command, "--out", str(out), "--loop.batch-size", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["stage"], found["batch_size"]) == (1, 3)
+    assert found["bytes"]["peak"] > found["bytes"]["weights"] >= 4 * found["parameters"]["trainable"] > 0
+    assert found["seconds"] == pytest.approx(found["seconds_per_step"] * found["steps"])
     assert not out.exists()
+    assert main(["train", "stage1", "--json", "--base", str(tiny_base), "--out", str(out)]) == 2
+    assert "give dry_run as well" in " ".join(capsys.readouterr().err.split())
     assert main(["train", "stage2", "--dry-run", "--init", str(tmp_path / "no")]) == 2
     assert "init: no model/config.json" in capsys.readouterr().err
 

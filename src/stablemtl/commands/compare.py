@@ -2,8 +2,8 @@
 
 Reads two reports of `stablemtl evaluate` and the images' records (.parquet) beside them, and prints each
 figure that both have: a, b, their difference with its interval by paired bootstrap over the images, and how
-much better b is; then Delta_m of b against a. Reports that were not scored alike, or not on the same frames,
-are refused.
+much better b is; then Delta_m of b against a where all eight columns of the paper are there, else the mean of
+the gains. Reports that were not scored alike, or not on the same frames, are refused.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def _print(found: Comparison, config: CompareConfig) -> None:
     console.print(Text(f"a: {found.a} ({config.a})"))
     console.print(Text(f"b: {found.b} ({config.b})"))
     if found.delta_m is not None:
-        low, high = found.delta_m_interval
-        bounds = "" if math.isnan(low) else f", {found.level:.0%} {low:+.2f} .. {high:+.2f}"
-        console.print(
-            Text(f"Delta_m of b against a: {found.delta_m:+.2f} %{bounds} ({found.columns} columns)")
-        )
+        change = _change(found.delta_m, found.delta_m_interval, found.level)
+        console.print(Text(f"Delta_m of b against a: {change} (the eight columns of the paper's Table 2)"))
+    elif found.mean_gain is not None and found.figures > 1:
+        change = _change(found.mean_gain, found.mean_gain_interval, found.level)
+        console.print(Text(f"mean relative gain of b over a, {found.figures} figures: {change}"))
     for which, names in (("a", found.only_in_a), ("b", found.only_in_b)):
         if names:
             console.print(Text(f"only in {which}: {', '.join(names)}"))
@@ -92,6 +92,11 @@ def _cells(row: Difference) -> tuple[str, ...]:
         "" if math.isnan(row.gain) else f"{row.gain:+.1f} %",
         row.verdict,
     )
+
+
+def _change(value: float, interval: tuple[float, float], level: float) -> str:
+    low, high = interval
+    return f"{value:+.2f} %" + ("" if math.isnan(low) else f", {level:.0%} {low:+.2f} .. {high:+.2f}")
 
 
 def _number(value: float, sign: str = "") -> str:

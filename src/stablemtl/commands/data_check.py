@@ -2,6 +2,9 @@
 
 Counts frames, looks for missing and damaged files, and tells from the pixels whether labels are in the unit,
 the axes and the sign that they should be in. The exit status is 1 if there are errors.
+
+The JSON of --json has the fields of stablemtl.data.doctor.Report: root, splits (dataset, split, frames,
+labelled, ...), findings (severity, check, dataset, split, message, about, examples, count), healthy, ...
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from stablemtl.data.doctor import Finding, Report
 
 
+_STDOUT = Path("-")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
     """Options of ``stablemtl data check``."""
@@ -35,11 +41,12 @@ class CheckConfig:
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Processes that read files; 0 for as many as are worth it."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write the whole report here as well."""
+    """Write the whole report here as well; - prints it on stdout, instead of tables."""
 
 
 def run(config: CheckConfig) -> int:
     """Check with a progress bar, then print what is there and what was found."""
+    from stablemtl.commands.predict_output import print_json
     from stablemtl.data.doctor import check_data
 
     if config.samples < 1:
@@ -57,6 +64,9 @@ def run(config: CheckConfig) -> int:
             workers=config.workers or None,
             on_progress=bar.advance,
         )
+    if config.json == _STDOUT:
+        print_json(report.to_dict())
+        return 0 if report.healthy else 1
     if config.json is not None:
         report.save(config.json)
     _print(report, config.json)
@@ -64,7 +74,7 @@ def run(config: CheckConfig) -> int:
 
 
 class _Bar:
-    """A progress bar on stderr with a line for each step."""
+    """A progress bar with a line for each step, where stderr is a terminal."""
 
     def __enter__(self) -> _Bar:
         from rich.console import Console
@@ -76,7 +86,8 @@ class _Bar:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
         return self

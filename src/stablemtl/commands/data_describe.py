@@ -1,4 +1,8 @@
-"""Print the dataset-task graph of a data folder: who labels what, how often it is drawn, what joins."""
+"""Print the dataset-task graph of a data folder: who labels what, how often it is drawn, what joins.
+
+With --json, one document: root, split, datasets, tasks, labels (dataset, task, samples, share: its part of
+the steps of the task, in [0, 1]) and components (datasets, tasks: what can learn from each other).
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,13 @@ class DescribeConfig:
     """Part of the data."""
     tasks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TASK ...", help_behavior_hint="")] = ()
     """Tasks to train, such as: depth normal. All that are labelled if left out."""
+    json: bool = False
+    """Print JSON instead of a table."""
 
 
 def run(config: DescribeConfig) -> int:
     """Print the graph."""
+    from stablemtl.commands.predict_output import print_json
     from stablemtl.data import mixture_entries, open_datasets, task_graph
     from stablemtl.tasks import TASKS
     from stablemtl.tasks.base import choose
@@ -31,5 +38,9 @@ def run(config: DescribeConfig) -> int:
         choose("task", task, TASKS)
     datasets = open_datasets(config.root, config.split)
     entries = mixture_entries(datasets, tasks=config.tasks or None)
-    print(task_graph([entry for entry in entries if len(entry.dataset.indices(entry.task))]))
+    graph = task_graph([entry for entry in entries if len(entry.dataset.indices(entry.task))])
+    if config.json:
+        print_json({"root": str(config.root), "split": config.split, **graph.to_dict()})
+    else:
+        print(graph)
     return 0

@@ -9,7 +9,8 @@ Prints tables and writes all figures as JSON, a report as HTML, the tables as Ma
 figures as Parquet. The exit status is 1 if a dataset or a sample could not be read; the others are scored all
 the same. For several processes: accelerate launch -m stablemtl evaluate ... (on CPUs torchrun
 --nproc-per-node N -m ...). With --predictions, files that any tool has written are scored. With --pictures
-instead of --data, photographs without labels are checked for what must hold whatever they show.
+instead of --data, photographs without labels are checked for what must hold whatever they show. With --json,
+one JSON document is printed instead of the tables.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from stablemtl.commands.evaluate_checks import check_options, json_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,17 +78,26 @@ class EvaluateConfig:
     """Where to compute; auto takes the GPU if there is one."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number type of the network; float16 needs a GPU."""
+    json: bool = False
+    """Print JSON instead of tables: what the JSON file holds, and the row of the paper's table."""
 
 
 def run(config: EvaluateConfig) -> int:
     """Evaluate, write the files, print the tables; 1 if something had to be left out."""
     # 1. What is wrong with the arguments must not cost the loading of a large model.
-    out = _json_file(config.out)
-    _check(config)
+    out = json_file(config.out)
+    check_options(config)
     if config.pictures:
         return _run_pictures(config, out)
 
-    from stablemtl.commands.evaluate_output import draw_cases, print_report, write_report
+    from stablemtl.commands.evaluate_output import (
+        draw_cases,
+        print_failures,
+        print_report,
+        report_document,
+        write_report,
+    )
+    from stablemtl.commands.predict_output import print_json
     from stablemtl.evaluation import read_report, summarize
     from stablemtl.evaluation.ranks import Alone, Launched, launched
 
@@ -104,66 +116,37 @@ def run(config: EvaluateConfig) -> int:
         report = _evaluate(config, pipe, ranks, _bars(progress))
     if isinstance(ranks, Launched):
         ranks.close()
-    summary = summarize(report, baseline)
-    status = 0 if report.complete else 1
     if ranks.rank > 0:
-        return status
+        return 0  # launchers end all processes when one fails, and the first one has yet to write
 
     # 4. Write first, then print.
+    summary = summarize(report, baseline)
     sheets = {}
     if out.parent == config.out and config.cases:
         sheets = draw_cases(report, config, pipe, out.parent / "cases")
     write_report(report, out, summary=summary, baseline=baseline, sheets=sheets)
-    print_report(report, summary, out)
-    return status
+    if config.json:
+        print_json(report_document(report, summary, out))
+    else:
+        print_report(report, summary, out)
+    print_failures(report)
+    return 0 if report.complete else 1
 
 
 def _run_pictures(config: EvaluateConfig, out: Path) -> int:
     """The checks without labels."""
-    from stablemtl.commands.evaluate_output import print_checks, write_checks
-    from stablemtl.evaluation.pictures import check_pictures, read_pictures
+    from stablemtl.commands.evaluate_output import checks_document, print_checks, write_checks
+    from stablemtl.commands.predict_output import print_json
+    from stablemtl.evaluation.pictures import examine_pictures, read_pictures
 
     pictures = read_pictures(config.pictures, sequence=config.sequence)
-    checks = check_pictures(_load(config, None), pictures, field_of_view_deg=config.field_of_view)
-    write_checks(checks, config, out)
-    print_checks(checks, out)
+    found = examine_pictures(_load(config, None), pictures, field_of_view_deg=config.field_of_view)
+    write_checks(found, config, out)
+    if config.json:
+        print_json({**checks_document(found, config), "out": str(out)})
+    else:
+        print_checks(found, out)
     return 0
-
-
-def _json_file(out: Path) -> Path:
-    """Where the JSON goes."""
-    if out.suffix == ".json" and not out.is_dir():
-        return out
-    if out.suffix and not out.is_dir():
-        raise ValueError(
-            f"--out must be a JSON file or a folder, got {out}. Write {out.with_suffix('.json')}."
-        )
-    if out.is_file():
-        raise ValueError(f"--out {out} is a file without the ending .json. Name another.")
-    return out / "report.json"
-
-
-def _check(config: EvaluateConfig) -> None:
-    if config.pictures and (config.data is not None or config.predictions is not None):
-        raise ValueError("--pictures have no labels: leave out --data and --predictions, or evaluate twice.")
-    if config.sequence and not config.pictures:
-        raise ValueError("--sequence belongs to --pictures. Name the frames there.")
-    if not 0 < config.field_of_view < 180:
-        raise ValueError(f"--field-of-view must be between 0 and 180 degrees, got {config.field_of_view:g}.")
-    if config.data is None and config.predictions is None and not config.pictures:
-        raise ValueError("--data is needed: the folder of the datasets. Only --pictures do without.")
-    for option, folder in (("--data", config.data), ("--predictions", config.predictions)):
-        if folder is not None and not folder.is_dir():
-            raise FileNotFoundError(f"{option}: there is no folder {folder}.")
-    if config.baseline is not None and not config.baseline.is_file():
-        raise FileNotFoundError(f"--baseline: there is no file {config.baseline}.")
-    for option, value, least in (
-        ("--limit", config.limit or 0, 0),
-        ("--batch-size", config.batch_size, 1),
-        ("--cases", config.cases, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{option} must be {least} or more, got {value}.")
 
 
 def _evaluate(

@@ -1,19 +1,33 @@
-"""What ``stablemtl evaluate`` writes and prints."""
+"""What ``stablemtl evaluate`` writes and prints.
+
+The document of ``--json`` has the fields of ``report.json`` (those of
+:class:`stablemtl.evaluation.report.Report`; figures that are not finite are null) and
+
+``summary``
+    the paper's Table 2 with our rows: ``baseline``, ``columns`` (``dataset``, ``task``, ``headline``,
+    ``title``), ``rows`` (``name``, ``cells`` in the unit of the title, ``delta_m`` in %, how many ``columns``
+    it is over), ``notes``; null unless something of the protocol ``paper`` was scored
+``out``
+    the JSON file that was written
+
+With ``--pictures`` it has ``model``, ``field_of_view_deg``, ``pictures`` (name -> list of ``name``,
+``value``, ``reference``, ``unit``, ``pixels``), ``versions`` and ``out``.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from stablemtl.commands.evaluate import EvaluateConfig
-    from stablemtl.evaluation.label_free import Check
+    from stablemtl.evaluation.pictures import Examined
     from stablemtl.evaluation.report import Report
     from stablemtl.evaluation.summary import Summary
     from stablemtl.pipeline import StableMTLPipeline
@@ -41,22 +55,43 @@ def write_report(
     report.save(out)
 
 
-def write_checks(checks: Mapping[str, Sequence[Check]], config: EvaluateConfig, out: Path) -> None:
-    """``out`` (JSON): the model, and the checks of each picture."""
-    from stablemtl.evaluation.report import versions
-    from stablemtl.writers import staged_file
+def report_document(report: Report, summary: Summary | None, out: Path) -> dict[str, Any]:
+    """The document of ``--json``."""
+    table = None if summary is None else summary.to_dict()
+    return {**report.to_dict(), "summary": table, "out": str(out)}
 
-    content = {
+
+def checks_document(pictures: Mapping[str, Examined], config: EvaluateConfig) -> dict[str, Any]:
+    """The model, and the checks of each picture."""
+    from stablemtl.evaluation.report import versions
+
+    return {
         "model": config.model,
         "field_of_view_deg": config.field_of_view,
-        "pictures": {name: [check.to_dict() for check in found] for name, found in checks.items()},
+        "pictures": {name: [one.to_dict() for one in found.checks] for name, found in pictures.items()},
         "versions": versions(),
     }
+
+
+def write_checks(pictures: Mapping[str, Examined], config: EvaluateConfig, out: Path) -> None:
+    """``out`` (JSON), and the page with the maps beside it."""
+    from stablemtl.evaluation.html_checks import checks_html
+    from stablemtl.writers import staged_file
+
+    content = checks_document(pictures, config)
+    with staged_file(out.with_suffix(".html")) as beside:
+        page = checks_html(
+            pictures,
+            model=config.model,
+            field_of_view_deg=config.field_of_view,
+            versions=content["versions"],
+        )
+        beside.write_text(page, encoding="utf-8")
     with staged_file(out) as beside:
         beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def print_checks(checks: Mapping[str, Sequence[Check]], out: Path) -> None:
+def print_checks(pictures: Mapping[str, Examined], out: Path) -> None:
     """A line for each check of each picture."""
     from rich.console import Console
     from rich.table import Table
@@ -66,8 +101,8 @@ def print_checks(checks: Mapping[str, Sequence[Check]], out: Path) -> None:
     table = Table("picture", "check", "unit")
     for column in ("model", "reference", "pixels"):
         table.add_column(column, justify="right")
-    for name, found in checks.items():
-        for check in found:
+    for name, found in pictures.items():
+        for check in found.checks:
             figures = ("-" if math.isnan(v) else f"{v:.4g}" for v in (check.value, check.reference))
             table.add_row(*map(Text, (name, check.name, check.unit, *figures, str(check.pixels))))
     console.print(table)
@@ -108,7 +143,7 @@ def draw_cases(
 
 
 def print_report(report: Report, summary: Summary | None, out: Path) -> None:
-    """The tables on stdout, what was left out on stderr."""
+    """The tables on stdout."""
     from rich.console import Console
     from rich.text import Text
 
@@ -122,10 +157,10 @@ def print_report(report: Report, summary: Summary | None, out: Path) -> None:
         for note in summary.notes:
             console.print(Text(note))
     console.print(Text(f"all figures in {out}; {report.seconds:.1f} s ({report.device}, {report.dtype})"))
-    _print_failures(report)
 
 
-def _print_failures(report: Report) -> None:
+def print_failures(report: Report) -> None:
+    """What was left out, on stderr."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,7 +1,7 @@
 """Train a model: a named recipe, every field of which can be overridden.
 
     stablemtl train RECIPE [options]       train, or go on where the same command was interrupted
-    stablemtl train RECIPE --dry-run       memory and time that it would take, and nothing else
+    stablemtl train RECIPE --dry-run       memory and time that it would take, and nothing else; also --json
     stablemtl train RECIPE --help          the recipe's options and their values
     stablemtl train report FOLDER          write the report of a run, finished or not
 
@@ -81,11 +81,18 @@ def run(config: Config | ReportConfig) -> int:
         print(f"codec: {train_codec(config)}")
         return 0
     if config.dry_run:
-        from rich.console import Console
-
         from stablemtl.training.dry_run import estimate_run
 
-        Console().print(estimate_run(config).table())
+        estimate = estimate_run(config)
+        if config.json:
+            from stablemtl.commands.predict_output import print_json
+            from stablemtl.training.estimate_document import estimate_document
+
+            print_json(estimate_document(estimate))
+        else:
+            from rich.console import Console
+
+            Console().print(estimate.table())
         return 0
     from stablemtl.training.stages import train_stage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stablemtl.data.mixture import Entry
@@ -38,6 +38,20 @@ class TaskGraph:
     def samples_of(self, task: str) -> int:
         """Labelled frames of a task over all datasets."""
         return sum(count for (_, name), count in self.samples.items() if name == task)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: datasets, tasks, labels and components."""
+        return {
+            "datasets": list(self.datasets),
+            "tasks": list(self.tasks),
+            "labels": [
+                {"dataset": dataset, "task": task, "samples": count, "share": self.shares[dataset, task]}
+                for (dataset, task), count in self.samples.items()
+            ],
+            "components": [
+                {"datasets": list(datasets), "tasks": list(tasks)} for datasets, tasks in self.components
+            ],
+        }
 
     def __str__(self) -> str:
         """A table: one row for each task, one column for each dataset, then the components."""

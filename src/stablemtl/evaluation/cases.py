@@ -11,20 +11,24 @@ from torch import Tensor
 
 from stablemtl.data.sample import Dataset
 from stablemtl.evaluation.benchmark import Benchmark
+from stablemtl.evaluation.figures import figure_facts
 from stablemtl.evaluation.frames import Frame, make_frame
 from stablemtl.evaluation.predictor import Predictor
 from stablemtl.evaluation.scores import Case
 from stablemtl.tasks.base import Task
 
 TILE_WIDTH_PX = 300
-_GAP_PX, _CAPTION_PX, _TEXT_PX = 6, 20, 13
-_PAPER, _INK = (255, 255, 255), (20, 20, 20)
+_GAP_PX, _CAPTION_PX, _TEXT_PX = 6, 28, 20
+_PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+_TITLES = ("frame", "ground truth", "prediction", "error")
 
 
 def case_sheet(
     dataset: Dataset, benchmark: Benchmark, predictor: Predictor, cases: Sequence[Case]
 ) -> Image.Image:
     """One row for each case: the frame, its ground truth, the prediction as it was compared, and the error.
+
+    Above them, what they are.
 
     Ground truth and prediction share their colours. Errors go from black (none) to yellow (the 98 % quantile
     of the picture and above); pixels that do not count are grey.
@@ -43,12 +47,15 @@ def case_sheet(
     rows = []
     for case in cases:
         frame = make_frame(dataset.load(case.index, benchmark.task), case.index, benchmark, task.spec)
-        caption = f"{case.key}    {benchmark.headline} {case.value:.4g}"
+        unit = figure_facts(benchmark.task, benchmark.headline).unit
+        caption = f"{case.key}    {benchmark.headline} {case.value:.4g} {unit}".rstrip()
         rows.append((caption, [_fit(tile) for tile in _tiles(frame, benchmark, predictor, task)]))
     heights = [_CAPTION_PX + tiles[0].height + _GAP_PX for _, tiles in rows]
     width = 4 * (TILE_WIDTH_PX + _GAP_PX) + _GAP_PX
-    sheet = Image.new("RGB", (width, sum(heights) + _GAP_PX), _PAPER)
-    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT_PX), _GAP_PX
+    sheet = Image.new("RGB", (width, _CAPTION_PX + sum(heights) + _GAP_PX), _PAPER)
+    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT_PX), _CAPTION_PX + _GAP_PX
+    for i, title in enumerate(_TITLES):
+        draw.text((_GAP_PX + i * (TILE_WIDTH_PX + _GAP_PX), _GAP_PX), title, fill=_FAINT, font=font)
     for (caption, tiles), height in zip(rows, heights, strict=True):
         draw.text((_GAP_PX, top), caption, fill=_INK, font=font)
         for i, tile in enumerate(tiles):

@@ -77,7 +77,7 @@ def radar_plot(times: Mapping[str, float], reference: str) -> bytes | None:
     """
     if len(times) < 3:
         return None
-    figure = _figure(8.0, 6.2)
+    figure = _figure(6.0, 5.0)
     axes = figure.add_subplot(projection="polar")
     angles = [2 * math.pi * i / len(times) for i in range(len(times))]
     octaves = [min(max(math.log2(value), -_MOST_OCTAVES), _MOST_OCTAVES) for value in times.values()]
@@ -107,7 +107,7 @@ def radar_plot(times: Mapping[str, float], reference: str) -> bytes | None:
 
 
 def _profile_plot(by: str, error: str, scores: Sequence[Score]) -> bytes:
-    figure = _figure(9.0, 4.8)
+    figure = _figure(6.0, 5.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     for score in scores:
         profile = score.profile
@@ -130,7 +130,7 @@ def _profile_plot(by: str, error: str, scores: Sequence[Score]) -> bytes:
     upper.set_ylabel(error)
     lower.set_ylabel("pixels [%]")
     lower.set_xlabel(by)
-    upper.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return _png(figure)
 
 
@@ -142,10 +142,11 @@ def _middle(low: float, high: float) -> float:
 def _figure(width_inches: float, height_inches: float) -> Any:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width_inches, height_inches), dpi=110, layout="constrained")
+    return Figure(figsize=(width_inches, height_inches), dpi=160, layout="constrained")
 
 
 def _png(figure: Any) -> bytes:
+    """On a transparent ground: pages may be light or dark."""
     with io.BytesIO() as file:
-        figure.savefig(file, format="png")
+        figure.savefig(file, format="png", transparent=True)
         return file.getvalue()

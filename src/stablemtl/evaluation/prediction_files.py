@@ -125,7 +125,7 @@ class FilePredictor:
         return [place for name in names if (place := self.folder / dataset / name).is_dir()]
 
     def _read(self, path: Path, sample: Sample) -> Tensor:
-        values = read_values(path, sample.task, self.tasks[sample.task].spec.channels, self._png_scale)
+        values = read_values(path, self.tasks[sample.task].spec, self._png_scale)
         channels, height, width = sample.target.shape
         if values.ndim == 2:
             values = values[:, :, None]

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from stablemtl.data.exr import read_exr
 from stablemtl.data.formats import read_flo, read_npy
+from stablemtl.tasks.base import TaskSpec
 from stablemtl.writers import PNG16_KEY, read_png16_values
 
 _UNKNOWN_FLOW = 1e9  # .flo marks pixels without flow by larger numbers
 
 
-def read_values(path: Path, task: str, channels: int, png_scale: Mapping[str, float]) -> NDArray[Any]:
+def read_values(path: Path, spec: TaskSpec, png_scale: Mapping[str, float]) -> NDArray[Any]:
     """The map as stored, (H, W) or (H, W, C); nan where the file says that there is none.
 
     Args:
         path: of the file.
-        task: that it is of.
-        channels: of the task.
+        spec: of the task that it is of.
         png_scale: task -> value of one step of a PNG that does not say so itself.
     Raises:
         ValueError: damaged, or a PNG whose numbers mean nothing known.
@@ -38,7 +38,7 @@ def read_values(path: Path, task: str, channels: int, png_scale: Mapping[str, fl
     if suffix == ".exr":
         return read_exr(path)
     if suffix == ".png":
-        return _read_png(path, task, png_scale.get(task), channels)
+        return _read_png(path, spec, png_scale.get(spec.name))
     flow = read_flo(path)
     return np.where(np.abs(flow) > _UNKNOWN_FLOW, np.float32(np.nan), flow)
 
@@ -70,7 +70,7 @@ def _read_npz(path: Path) -> NDArray[Any]:
     return np.where(valid if values.ndim == 2 else valid[:, :, None], values, np.float32(np.nan))
 
 
-def _read_png(path: Path, task: str, scale: float | None, channels: int) -> NDArray[Any]:
+def _read_png(path: Path, spec: TaskSpec, scale: float | None) -> NDArray[Any]:
     import cv2
     from PIL import Image, UnidentifiedImageError
 
@@ -84,12 +84,13 @@ def _read_png(path: Path, task: str, scale: float | None, channels: int) -> NDAr
     stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if stored is None:
         raise ValueError(f"{path} is not a readable PNG file, or it is damaged.")
-    numbers: NDArray[Any] = stored if stored.ndim == 2 else stored[:, :, 2::-1][:, :, :channels]
-    if task == "semantic":
+    numbers: NDArray[Any] = stored if stored.ndim == 2 else stored[:, :, 2::-1][:, :, : spec.channels]
+    if spec.classes:
         return numbers
     if scale is None:
         raise ValueError(
             f"{path} does not say what its numbers mean. Write "
-            f'{{"png_scale": {{"{task}": value of one step}}}} into predictions.json, or use another format.'
+            f'{{"png_scale": {{"{spec.name}": value of one step}}}} into predictions.json, or use another '
+            "format."
         )
     return numbers.astype(np.float32) * np.float32(scale)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stablemtl.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
+from stablemtl.evaluation.figures import figure_facts, with_unit
 from stablemtl.evaluation.records import write_records
 from stablemtl.evaluation.scores import Score, as_dicts
 from stablemtl.writers import staged_file
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LIBRARIES = ("torch", "diffusers", "numpy", "scikit-image")
-_COLUMNS = (
-    *("dataset", "task", "figure", "n", "model", f"{LEVEL:.0%}"),
+COLUMNS = (
+    *("dataset", "task", "figure", "better", "n", "model", f"{LEVEL:.0%}"),
     *("constant", "ceiling", "gain", "not aligned"),
 )
+"""Of the table of a report."""
+NUMBERS = 7
+"""How many of the last columns hold numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +102,22 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*_COLUMNS[:3])
-        for column in _COLUMNS[3:]:
+        table = Table(*COLUMNS[:-NUMBERS])
+        for column in COLUMNS[-NUMBERS:]:
             table.add_column(column, justify="right")
-        for cells in self._rows():
+        for cells in self.rows():
             table.add_row(*(Text(cell) for cell in cells))
         return table
 
     def markdown(self) -> str:
         """The same table in Markdown, for a model card."""
-        lines = [" | ".join(_COLUMNS), " | ".join(["---"] * 3 + ["---:"] * (len(_COLUMNS) - 3))]
-        lines += [" | ".join(cells) for cells in self._rows()]
+        marks = ["---"] * (len(COLUMNS) - NUMBERS) + ["---:"] * NUMBERS
+        lines = [" | ".join(COLUMNS), " | ".join(marks)]
+        lines += [" | ".join(cells) for cells in self.rows()]
         return "".join(f"| {line} |\n" for line in lines)
 
-    def _rows(self) -> Iterator[tuple[str, ...]]:
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """The cells of ``COLUMNS``: a line for each headline, then those of further figures."""
         for score in self.scores:
             for figure in (score.headline, *score.benchmark.also):
                 yield _row(score, figure)
@@ -127,7 +133,8 @@ def _row(score: Score, figure: str) -> tuple[str, ...]:
     return (
         f"{score.dataset} {score.benchmark.variant}".strip(),
         score.task,
-        figure,
+        with_unit(score.task, figure),
+        figure_facts(score.task, figure).better,
         str(score.n),
         model,
         "" if low == "-" else f"{low} .. {high}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from stablemtl.data.catalog import CATALOG
 from stablemtl.evaluation.published import BASELINE, COLUMNS, ROWS, Cells, Column, delta_of
@@ -39,24 +39,42 @@ class Summary:
     notes: tuple[str, ...]
     """What to keep in mind."""
 
+    @property
+    def head(self) -> tuple[tuple[str, str, str], ...]:
+        """Task, figure with its unit, and dataset of each column, Delta_m left out."""
+        return tuple((column.task, column.title, column.dataset) for column in COLUMNS)
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The rows as printed: name, a cell for each column, Delta_m [%]."""
+        return [_texts(row) for row in self.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        columns = [
+            {name: getattr(column, name) for name in ("dataset", "task", "headline", "title")}
+            for column in COLUMNS
+        ]
+        rows = [{**asdict(row), "cells": list(row.cells)} for row in self.rows]
+        return {"baseline": self.baseline, "columns": columns, "rows": rows, "notes": list(self.notes)}
+
     def table(self) -> Table:
         """For a console."""
         from rich.table import Table
         from rich.text import Text
 
         table = Table("", show_lines=False)
-        for column in COLUMNS:
-            table.add_column(f"{column.title}\n{column.dataset}", justify="right")
+        for lines in self.head:
+            table.add_column("\n".join(lines), justify="right")
         table.add_column("Delta_m %", justify="right")
-        for row in self.rows:
-            table.add_row(*(Text(cell) for cell in _texts(row)))
+        for cells in self.cells():
+            table.add_row(*map(Text, cells))
         return table
 
     def markdown(self) -> str:
         """The same table and notes in Markdown."""
-        head = ["", *(f"{column.title} {column.dataset}" for column in COLUMNS), "Delta_m %"]
+        head = ["", *(f"{task} {title}, {dataset}" for task, title, dataset in self.head), "Delta_m %"]
         lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(COLUMNS) + 1)])]
-        lines += [" | ".join(_texts(row)) for row in self.rows]
+        lines += [" | ".join(cells) for cells in self.cells()]
         return "".join(f"| {line} |\n" for line in lines) + "".join(f"\n{note}\n" for note in self.notes)
 
 

@@ -100,7 +100,8 @@ def _with_best_constant(
         best = tried.best(states.sum(0), benchmark.headline, higher_is_better=task.spec.higher_is_better)
         if fit:
             constant_value = tried.values[best].tolist()
-        pairs = zip(records, states[:, best], strict=True)
+        # A copy: a view would keep the sums of all candidates.
+        pairs = zip(records, states[:, best].copy(), strict=True)
         records = [record.with_state("constant", state, aligned=fit) for record, state in pairs]
     return records, constant_value
 

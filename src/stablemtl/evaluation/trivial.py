@@ -11,7 +11,7 @@ scene_flow     the same, with three channels
 normal         the mean direction, a wall (0, 0, 1), a floor (0, 1, 0), and halfway between the two
 shading        1 (any would do: the scale makes it each image's mean)
 albedo         the mean colour, and grey
-semantic       every class; the most frequent one wins
+class ids      every class; the most frequent one wins (semantic)
 other tasks    the mean
 ============== =====================================================================================
 
@@ -49,6 +49,8 @@ def candidates(spec: TaskSpec, mean: Mean, *, fitted: bool) -> list[Tensor]:
         mean: the mean target.
         fitted: whether predictions are fitted to each image before they are scored, or need no fit.
     """
+    if spec.classes:
+        return [torch.tensor([number]) for number in range(len(spec.classes))]
     known = _FITTED if fitted else _IN_OWN_UNIT
     return known.get(spec.name, _mean)(spec, mean)
 
@@ -67,7 +69,6 @@ class Constants:
         """``align=False`` leaves out the benchmark's fit."""
         self.values = [values.double() for values in constants]
         self._per_channel = align and benchmark.alignment == "scale per channel"
-        self._classes = task.spec.name == "semantic"
         # A fitted constant is known in closed form where each channel has its own scale.
         self._metric = benchmark.metric(task, align=align and not self._per_channel)
 
@@ -78,8 +79,6 @@ class Constants:
             target: ground truth, shape (C, H, W).
             valid: bool, shape (1, H, W).
         """
-        if self._classes:
-            return self._class_states(target, valid)
         constants = self.values
         if self._per_channel:
             mean = mean_of(target, valid)
@@ -96,19 +95,12 @@ class Constants:
     ) -> NDArray[np.float64]:
         key = tuple(values.tolist())
         if key not in known:
-            constant = values.view(-1, 1, 1).expand_as(target)
+            typed = (
+                values if target.is_floating_point() else values.to(target.dtype)
+            )  # class ids are integers
+            constant = typed.view(-1, 1, 1).expand_as(target)
             known[key] = state_of(self._metric, constant, target, valid)
         return known[key]
-
-    def _class_states(self, target: Tensor, valid: Tensor) -> NDArray[np.float64]:
-        """One class everywhere: the counts of the true classes, in the column of that class."""
-        constant = torch.zeros_like(target)
-        first = state_of(self._metric, constant, target, valid)
-        side = math.isqrt(len(first))
-        states = np.zeros((len(self.values), side, side))
-        for row, values in zip(states, self.values, strict=True):
-            row[:, int(values)] = first.reshape(side, side)[:, 0]
-        return states.reshape(len(self.values), -1)
 
     def best(self, sums: NDArray[np.float64], headline: str, *, higher_is_better: bool) -> int:
         """Number of the candidate whose figure ``headline`` is best, from summed (candidates, K) states."""
@@ -147,11 +139,6 @@ def _colours(spec: TaskSpec, mean: Mean) -> list[Tensor]:
     return [*_one(spec, mean), *_mean(spec, mean)]
 
 
-def _classes(spec: TaskSpec, mean: Mean) -> list[Tensor]:
-    lowest, highest = spec.value_range
-    return [torch.tensor([number]) for number in range(int(lowest), int(highest) + 1)]
-
-
 def _mean(spec: TaskSpec, mean: Mean) -> list[Tensor]:
     value = mean()
     return [] if value is None else [value]
@@ -166,7 +153,6 @@ def _still_or_mean(spec: TaskSpec, mean: Mean) -> list[Tensor]:
 
 
 _FITTED: dict[str, _Candidates] = {
-    "semantic": _classes,
     "normal": _directions,
     "depth": _one,
     "optical_flow": _signs,

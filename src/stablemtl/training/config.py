@@ -247,6 +247,8 @@ class StageRun:
     """Continue from the run's checkpoint where there is one."""
     dry_run: bool = False
     """Print the memory and time that the run would take, and stop."""
+    json: bool = False
+    """With dry_run: print JSON instead of a table."""
 
     def __post_init__(self) -> None:
         starts = [name for name in ("base", "codec", "init") if getattr(self, name) is not None]
@@ -266,5 +268,7 @@ class StageRun:
             )
         if self.lora is not None and self.codec is not None:
             raise ValueError("lora adapts a trained UNet: it needs base or init, not codec (random weights)")
+        if self.json and not self.dry_run:
+            raise ValueError("json is the form of a dry run's estimate: give dry_run as well.")
         if self.adaptive is not None and not self.data.isolated:
             raise ValueError("adaptive needs data.isolated: it follows the loss of one task in each step")

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 _FREE = frozenset(
     {"resume", "out", "root", "codec", "init", "save_dtype", "checkpoint_every", "preview_every", "log_every"}
     | {"keep_last", "keep_best", "trackers", "gradient_checkpointing", "workers", "cache_folder", "dry_run"}
+    | {"json"}
 )
 """Options that a resumed run may change: where things lie, and what does not change the result."""
 _SPLIT = ("batch_size", "accumulation", "processes")

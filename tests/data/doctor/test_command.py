@@ -22,6 +22,19 @@ def test_healthy_data(good_root, tmp_path, capsys):
     assert json.loads(out.read_text())["samples"] == 4
 
 
+def test_json_on_stdout(copy_of_good, capsys):
+    root = copy_of_good("FlyingChairs_release")
+    (root / "FlyingChairs_release" / "data" / "00001_img2.ppm").unlink()
+    assert main(["data", "check", str(root), "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert captured.err == ""
+    assert (found["root"], found["healthy"]) == (str(root), False)
+    (error,) = (finding for finding in found["findings"] if finding["severity"] == "error")
+    assert (error["check"], error["examples"]) == ("missing-file", ["data/00001_img2.ppm"])
+    assert not (root / "-").exists()
+
+
 def test_errors_give_status_1(copy_of_good, capsys):
     root = copy_of_good("FlyingChairs_release")
     (root / "FlyingChairs_release" / "data" / "00001_img2.ppm").unlink()

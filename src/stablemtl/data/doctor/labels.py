@@ -12,7 +12,8 @@ from torch import Tensor
 
 from stablemtl.data.doctor.findings import Finding, Measurement, Problem, Severity, examples
 from stablemtl.data.sample import IGNORE_CLASS, Sample
-from stablemtl.tasks.semantic import CLASSES
+from stablemtl.tasks import TASKS
+from stablemtl.tasks.base import TaskSpec
 
 VALID_CHECK = "all-invalid"
 INVALID_SHARE = 0.5
@@ -52,8 +53,9 @@ def look_at_label(sample: Sample) -> Iterator[Problem | Measurement]:
     values = sample.target[sample.valid.expand_as(sample.target)]
     if not len(values):
         return
-    if task == "semantic":
-        yield from _classes(values, sample.key)
+    spec = TASKS[task].spec
+    if spec.classes:
+        yield from _class_ids(values, spec, sample.key)
         return
     finite = values.isfinite()
     if not bool(finite.all()):
@@ -89,18 +91,18 @@ def judge_valid(measurements: Sequence[Measurement], dataset: str, split: str) -
     return found
 
 
-def _classes(values: Tensor, key: str) -> Iterator[Problem]:
+def _class_ids(values: Tensor, spec: TaskSpec, key: str) -> Iterator[Problem]:
     if values.is_floating_point():
         message = "class ids must be integers (int64)"
-        yield _problem("class-ids", message, f"{key} ({values.dtype})", about="semantic")
+        yield _problem("class-ids", message, f"{key} ({values.dtype})", about=spec.name)
         return
-    strange = sorted(set(torch.unique(values).tolist()) - set(range(len(CLASSES))))
+    strange = sorted(set(torch.unique(values).tolist()) - set(range(len(spec.classes))))
     if strange:
         message = (
-            f"class ids of valid pixels must be 0 to {len(CLASSES) - 1}; ignored ones are {IGNORE_CLASS}"
+            f"class ids of valid pixels must be 0 to {len(spec.classes) - 1}; ignored ones are {IGNORE_CLASS}"
         )
         some = ", ".join(map(str, strange[:5]))
-        yield _problem("class-ids", f"{message} and not valid", f"{key} (has {some})", about="semantic")
+        yield _problem("class-ids", f"{message} and not valid", f"{key} (has {some})", about=spec.name)
 
 
 def _problem(check: str, message: str, where: str, *, about: str, severity: Severity = "error") -> Problem:
