@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -m "not slow and not gpu"
+PYTEST_PROCESSES ?= -n logical --maxprocesses 4
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -33,7 +34,7 @@ demo: $(VENV)/.base-installed
 
 test: lint
 	@echo '== pytest'
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev-installed
 	@echo '== ruff check, ruff format --check'

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from stablemtl import StableMTLModel, StableMTLPipeline
 
 PUBLISHED = tuple(json.loads((Path(__file__).parent / "fixtures" / "metrics_expected.json").read_text()))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of exported models come last: OpenVINO's threads do not survive the forks of data loaders."""
+    items.sort(key=lambda item: "exported" in item.path.parts)
+
+
 TINY_UNET = {
     "in_channels": 12,
     "out_channels": 4,

@@ -16,6 +16,7 @@ from stablemtl import StableMTLPipeline
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.slow
 def test_benchmark(
     small_pipeline: StableMTLPipeline,
     export_small: Callable[..., Path],
