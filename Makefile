@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_RETRIES := 8
 export PIP_TIMEOUT := 60
 
-PIP_INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -143,6 +143,7 @@ def test_schedules(script, monkeypatch, tmp_path, capsys) -> None:
         schedules.main(schedules.ScheduleOptions(text="count"))
 
 
+@pytest.mark.slow
 def test_scaling(script, tmp_path) -> None:
     scaling = script("scaling")
     options = scaling.ScalingOptions(**SMALL, out=tmp_path, tasks=(1,), scales=(1.0,), batches=(2,))
@@ -171,6 +172,7 @@ def test_limits(script, tmp_path) -> None:
         assert row["share"] == pytest.approx(bound / row["seconds"])
 
 
+@pytest.mark.slow
 def test_memory(script, tmp_path) -> None:
     memory = script("memory")
     options = memory.MemoryOptions(height=30, width=90, repeats=1, out=tmp_path, tile=56, batch_tasks=(7, 2))

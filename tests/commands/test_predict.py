@@ -115,6 +115,7 @@ def test_json_of_one(run: Run, photos: Path, tiny_folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.slow
 def test_killed_and_called_again_gives_what_an_uninterrupted_run_gives(
     run: Run, photos: Path, tiny_folder: Path
 ) -> None:
