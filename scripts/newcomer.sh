@@ -53,6 +53,7 @@ stablemtl() {
 page() {
     [ -n "${VENV:-}" ] || step 'what the page needs' .venv/bin/pip install --quiet -c constraints.txt -e '.[app]'
     step 'the page is served' serve
+    [ -n "${VENV:-}" ] || .venv/bin/pip install --quiet -c constraints.txt playwright # drives the browser, in a newcomer's place
     step 'a browser shows it' look
 }
 
