@@ -10,8 +10,9 @@ The public names are loaded when they are first used, so importing the package i
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from stablemtl.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from stablemtl.evaluation.delta_m import delta_m
@@ -31,14 +32,4 @@ _HOMES = {
     "delta_m": "stablemtl.evaluation",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, __all__, _HOMES)

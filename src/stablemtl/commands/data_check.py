@@ -46,7 +46,7 @@ class CheckConfig:
 
 def run(config: CheckConfig) -> int:
     """Check with a progress bar, then print what is there and what was found."""
-    from stablemtl.commands.predict_output import print_json
+    from stablemtl.commands.json_document import print_json
     from stablemtl.data.doctor import check_data
 
     if config.samples < 1:

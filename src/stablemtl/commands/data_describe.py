@@ -29,7 +29,7 @@ class DescribeConfig:
 
 def run(config: DescribeConfig) -> int:
     """Print the graph."""
-    from stablemtl.commands.predict_output import print_json
+    from stablemtl.commands.json_document import print_json
     from stablemtl.data import mixture_entries, open_datasets, task_graph
     from stablemtl.tasks import TASKS
     from stablemtl.tasks.base import choose

@@ -97,7 +97,7 @@ def run(config: EvaluateConfig) -> int:
         report_document,
         write_report,
     )
-    from stablemtl.commands.predict_output import print_json
+    from stablemtl.commands.json_document import print_json
     from stablemtl.evaluation import read_report, summarize
     from stablemtl.evaluation.ranks import Alone, Launched, launched
 
@@ -136,7 +136,7 @@ def run(config: EvaluateConfig) -> int:
 def _run_pictures(config: EvaluateConfig, out: Path) -> int:
     """The checks without labels."""
     from stablemtl.commands.evaluate_output import checks_document, print_checks, write_checks
-    from stablemtl.commands.predict_output import print_json
+    from stablemtl.commands.json_document import print_json
     from stablemtl.evaluation.pictures import examine_pictures, read_pictures
 
     pictures = read_pictures(config.pictures, sequence=config.sequence)

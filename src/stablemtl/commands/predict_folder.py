@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def predict_many(config: PredictConfig) -> int:
     """Predict each image into a folder of its own; 1 if some could not be predicted."""
+    from stablemtl.commands.json_document import print_json
     from stablemtl.commands.predict_checks import options_of
-    from stablemtl.commands.predict_output import ImageProgress, folder_document, print_json, print_summary
+    from stablemtl.commands.predict_output import ImageProgress, folder_document, print_summary
 
     start = time.perf_counter()
     jobs, base = _jobs(config)

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 def predict_one(config: PredictConfig) -> int:
     """Predict, write straight into ``--out``, and print what was written."""
+    from stablemtl.commands.json_document import print_json
     from stablemtl.commands.predict_checks import options_of
-    from stablemtl.commands.predict_output import one_document, print_json, print_maps
+    from stablemtl.commands.predict_output import one_document, print_maps
 
     times = {}
     start = time.perf_counter()

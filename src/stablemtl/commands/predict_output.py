@@ -17,7 +17,6 @@ The document has ``kind`` (``image``, ``images`` or ``video``), ``stablemtl`` (v
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     from stablemtl.confidence import ConsistencyMap
     from stablemtl.folders import Predicted, Result, Summary
     from stablemtl.folders.results import FileRecord
-
-
-def print_json(document: Mapping[str, Any]) -> None:
-    """The document on stdout; numbers that are not finite become null."""
-    print(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def head(config: PredictConfig, kind: str, device: str) -> dict[str, Any]:
@@ -195,11 +189,3 @@ class ImageProgress:
         if not self._terminal and result.status != "skipped":
             what = "failed" if result.status == "failed" else f"{result.seconds:.1f} s"
             print(f"{done}/{total} {result.name}: {what}", file=sys.stderr)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and value - value != 0 else value

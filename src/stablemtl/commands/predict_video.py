@@ -18,7 +18,8 @@ _LINE_EVERY_S = 10.0
 
 def predict_one_video(config: PredictConfig) -> int:
     """Predict every frame, write videos and arrays, and print what was written."""
-    from stablemtl.commands.predict_output import head, print_json
+    from stablemtl.commands.json_document import print_json
+    from stablemtl.commands.predict_output import head
 
     start = time.perf_counter()
     options = video_options(config)

@@ -85,7 +85,7 @@ def run(config: Config | ReportConfig) -> int:
 
         estimate = estimate_run(config)
         if config.json:
-            from stablemtl.commands.predict_output import print_json
+            from stablemtl.commands.json_document import print_json
             from stablemtl.training.estimate_document import estimate_document
 
             print_json(estimate_document(estimate))

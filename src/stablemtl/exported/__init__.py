@@ -10,8 +10,9 @@ The public names are loaded when they are first used (PEP 562).
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from stablemtl.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from stablemtl.exported.export import export_pipeline
@@ -21,20 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["ExportedPipeline", "export_pipeline", "is_exported", "load_exported"]
 
 _HOMES = {
-    "ExportedPipeline": "pipeline",
-    "export_pipeline": "export",
-    "is_exported": "manifest",
-    "load_exported": "pipeline",
+    "ExportedPipeline": ".pipeline",
+    "export_pipeline": ".export",
+    "is_exported": ".manifest",
+    "load_exported": ".pipeline",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, __all__, _HOMES)

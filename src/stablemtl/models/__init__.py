@@ -5,8 +5,9 @@ The public names are loaded when they are first used (PEP 562).
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from stablemtl.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from stablemtl.models.builders import from_base, nano_codec, nano_model, nano_task_attention_config
@@ -27,24 +28,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LatentCodec": "codec",
-    "StableMTLModel": "model",
-    "TaskAttentionConfig": "task_attention",
-    "from_base": "builders",
-    "from_published": "convert",
-    "nano_codec": "builders",
-    "nano_model": "builders",
-    "nano_task_attention_config": "builders",
+    "LatentCodec": ".codec",
+    "StableMTLModel": ".model",
+    "TaskAttentionConfig": ".task_attention",
+    "from_base": ".builders",
+    "from_published": ".convert",
+    "nano_codec": ".builders",
+    "nano_model": ".builders",
+    "nano_task_attention_config": ".builders",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, __all__, _HOMES)

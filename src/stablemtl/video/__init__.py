@@ -10,9 +10,9 @@ The names are loaded when they are first used: asking whether a file is a video 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from stablemtl.lazy_names import lazy_names
 from stablemtl.video.options import VIDEO_SUFFIXES, VideoOptions, is_video
 
 if TYPE_CHECKING:
@@ -36,14 +36,4 @@ _HOMES = {
     "predict_video": "stablemtl.video.run",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, __all__, _HOMES)
