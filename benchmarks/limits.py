@@ -1,6 +1,7 @@
 """What the device can do at most, and how much of it the networks reach.
 
     python benchmarks/limits.py --size nano
+    python benchmarks/limits.py --size sd2-tiny --height 192 --width 256 --types float32
     python benchmarks/limits.py --size sd2 --height 384 --width 512 --device cuda --types float32 bfloat16
 
 For each number type: the highest rate of any matrix product and of any 3x3 convolution among shapes of the
@@ -75,7 +76,7 @@ def measure_ceilings(
     options: LimitOptions, device: torch.device, dtype: torch.dtype
 ) -> dict[str, dict[str, Any]]:
     """Kind of operation -> the highest rate [GFLOP/s] and where it was reached."""
-    sd2 = options.size == "sd2"
+    sd2 = options.size != "nano"
     cell, widths = (8, (320, 640, 1280)) if sd2 else (4, (48, 96, 144))
     height, width = options.height // cell, options.width // cell
     samples = len(TASKS)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import diffusers
 import psutil
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stablemtl import TASKS, StableMTLModel, StableMTLPipeline
 
-Size = Literal["nano", "sd2"]
+Size = Literal["nano", "sd2", "sd2-tiny"]
 DType = Literal["float32", "bfloat16", "float16"]
 
 SD2_UNET = {
@@ -36,6 +36,12 @@ SD2_UNET = {
     "attention_head_dim": [5, 10, 20, 20],
     "cross_attention_dim": 1024,
     "use_linear_projection": True,
+}
+SD2_CODEC: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
 }
 SD2_TOKENS = {
     "semantic": 4,
@@ -53,7 +59,9 @@ class Options:
     """What every benchmark can be told."""
 
     size: Size = "nano"
-    """nano: the embedded model. sd2: Stable Diffusion 2's sizes with random weights (9 GB in float32)."""
+    """nano: the embedded model. sd2: Stable Diffusion 2's sizes with random weights (9 GB in float32).
+    sd2-tiny: the same with a codec of TAESD's size, to see what it saves; such weights say nothing of its
+    accuracy."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     dtype: DType = "float32"
@@ -86,12 +94,7 @@ def load(size: Size, device: torch.device | str, dtype: DType = "float32") -> St
     model.add_main_stream()
     for block in model.task_attention_blocks:
         torch.nn.init.normal_(block.out.weight, std=0.02)  # it starts at zero, which would hide the streams
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-    )
+    vae = AutoencoderTiny() if size == "sd2-tiny" else AutoencoderKL(**SD2_CODEC)
     return StableMTLPipeline(model.eval().to(dtype=number_type), vae.eval().to(dtype=number_type)).to(device)
 
 

@@ -2,9 +2,12 @@
 
     python benchmarks/schedules.py --size nano --height 96 --width 128
     python benchmarks/schedules.py --size sd2 --height 192 --width 256 --tasks 7 1 --text count --repeats 3
+    python benchmarks/schedules.py --size sd2 --height 64 --width 64 --tasks 7 --repeats 1 --reference
 
 Both go from frames on the device to label images there. ``call`` is the whole call of the pipeline, from
-arrays to maps with their units. Memory is what a run needs on top of the weights.
+arrays to maps with their units. Memory is what a run needs on top of the weights. With ``--reference`` the
+same images are computed in double precision at the end, which tells rounding from mistakes: the difference of
+each schedule from them, and of both from each other.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from typing import Any, Literal
 import torch
 import tyro
 from measure import Options, Report, count_operations, load, make_frames, meta_twin, peak_memory, time_call
-from published import PublishedSchedule, TextEncoder, count_passes, shared_schedule
+from published import Images, PublishedSchedule, TextEncoder, count_passes, shared_schedule
 
-from stablemtl import TASKS
+from stablemtl import TASKS, StableMTLPipeline
 
 
 @dataclass(kw_only=True)
@@ -36,6 +39,8 @@ class ScheduleOptions(Options):
     """How many tasks are asked for, in the order of ``stablemtl.TASKS``."""
     text: Literal["skip", "count"] = "skip"
     """count: the published schedule also encodes its prompts, with a text encoder of full size (sd2 only)."""
+    reference: bool = False
+    """Compare both with double precision as well (sd2: 19 GB)."""
 
 
 def main(options: ScheduleOptions) -> Report:
@@ -55,19 +60,24 @@ def main(options: ScheduleOptions) -> Report:
         f"{options.height}x{options.width}",
         options,
     )
+    compared = []
     for frames in options.frames:
         images = make_frames(pipe, (options.height, options.width), options.batch, frames)
         first, second = images[0], images[1] if frames == 2 else None
         for count in options.tasks:
             tasks = list(TASKS)[:count]
-            report.rows.append(compare(options, device, published, twin, (pipe, first, second, tasks)))
+            row, outputs = compare(options, device, published, twin, (pipe, first, second, tasks))
+            report.rows.append(row)
+            compared.append((first, second, outputs))
             print(f"{frames} frames, {count} tasks: {report.rows[-1]['ratio']:.2f} times", flush=True)
+    if options.reference:
+        add_reference(report, pipe, compared)
     report.notes.append(
         f"largest difference of any pixel: {max(row['difference'] for row in report.rows):.2g}"
     )
     if text is None:
         report.notes.append("The published schedule's prompt encodings are not counted.")
-    report.write(TABLE)
+    report.write(TABLE + (REFERENCE if options.reference else ()))
     report.picture(lambda axes: draw(axes, report))
     return report
 
@@ -76,19 +86,20 @@ TABLE = (
     *("frames", "tasks", "published_s", "ours_s", "ratio", "call_s", "published_passes", "ours_passes"),
     *("published_GFLOP", "ours_GFLOP", "arithmetic", "published_MB", "ours_MB", "difference"),
 )
+REFERENCE = ("published_from_double", "ours_from_double")
 
 
 def compare(
     options: ScheduleOptions, device: torch.device, published: PublishedSchedule, twin: Any, inputs: Any
-) -> dict[str, Any]:
-    """One row."""
+) -> tuple[dict[str, Any], dict[str, Images]]:
+    """One row, and the images of both schedules."""
     pipe, first, second, tasks = inputs
     calls = {
         "published": lambda: published(first, second, tasks),
         "ours": lambda: shared_schedule(pipe, first, second, tasks),
     }
     row: dict[str, Any] = {"frames": 1 if second is None else 2, "tasks": len(tasks)}
-    outputs = {}
+    outputs: dict[str, Images] = {}
     for name, call in calls.items():
         passes = count_passes(pipe, published.text, call)
         row[f"{name}_counts"] = passes
@@ -115,11 +126,25 @@ def compare(
     row["published_GFLOP"] = sum(count_operations(lambda: theirs(*shadow, tasks)).values())
     row["ours_GFLOP"] = sum(count_operations(lambda: shared_schedule(twin, *shadow, tasks)).values())
     row["arithmetic"] = row["published_GFLOP"] / row["ours_GFLOP"]
-    row["difference"] = max(
-        float((outputs["published"][task].float() - outputs["ours"][task].float()).abs().max())
-        for task in tasks
-    )
-    return row
+    row["difference"] = largest_difference(outputs["published"], outputs["ours"])
+    return row, outputs
+
+
+def add_reference(report: Report, pipe: StableMTLPipeline, compared: list[Any]) -> None:
+    """How far the images of each row are from those of double precision; the pipeline is converted."""
+    pipe.to(torch.float64)
+    for row, (first, second, outputs) in zip(report.rows, compared, strict=True):
+        tasks = list(outputs["ours"])
+        frames = [None if image is None else image.double() for image in (first, second)]
+        with torch.no_grad():
+            exact = shared_schedule(pipe, *frames, tasks)
+        for name, column in zip(("published", "ours"), REFERENCE, strict=True):
+            row[column] = largest_difference(outputs[name], exact)
+
+
+def largest_difference(a: Images, b: Images) -> float:
+    """Of any pixel of any task."""
+    return max(float((a[task].double() - b[task].double()).abs().max()) for task in a)
 
 
 def draw(axes: Any, report: Report) -> None:

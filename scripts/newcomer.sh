@@ -101,25 +101,13 @@ data() {
     step 'twenty labelled images' .venv/bin/python examples/own_data/make_data.py data/photos
     step 'check them' stablemtl data check data
     step 'look at one' stablemtl data show photos 7 --root data --out sample.png
-    step 'the single stream of nano' single
-    step 'train 60 steps' stablemtl train nano-stage1 --data.root data --data.pairs None --init models/nano-single \
+    step 'train 60 steps' stablemtl train nano-stage1 --data.root data --data.pairs None --init nano \
         --out runs/photos --loop.steps 60 --loop.batch-size 4 --loop.learning-rate 1e-4
     step 'predict' stablemtl predict data/photos/wall_5.jpg --next data/photos/wall_5_next.jpg \
         --model runs/photos/pipeline --out maps
-    step 'evaluate before' stablemtl evaluate --data data --model models/nano-single --out before
+    step 'evaluate before' stablemtl evaluate --data data --model nano --single-stream --out before
     step 'evaluate after' stablemtl evaluate --data data --model runs/photos/pipeline --out after
     step 'compare' stablemtl compare before/report.json after/report.json
-}
-
-single() { # the Python of docs/own-data.md, from the page itself
-    .venv/bin/python - <<'PYTHON'
-import re
-from pathlib import Path
-
-page = Path("docs/own-data.md").read_text(encoding="utf-8")
-(code,) = (block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "nano-single" in block)
-exec(code)
-PYTHON
 }
 
 set_up

@@ -130,12 +130,15 @@ def test_schedules(script, monkeypatch, tmp_path, capsys) -> None:
     schedules = script("schedules")
     counts = iter([{"matmul": 4.0, "convolution": 2.0}, {"matmul": 1.0, "convolution": 1.0}])
     monkeypatch.setattr(schedules, "count_operations", lambda call: next(counts))
-    schedules.main(schedules.ScheduleOptions(**SMALL, out=tmp_path, tasks=(1,), frames=(2,)))
+    schedules.main(
+        schedules.ScheduleOptions(**SMALL, out=tmp_path, tasks=(1,), frames=(2,), reference=True)
+    )
     rows = read(tmp_path)["rows"]
     assert [(row["frames"], row["tasks"]) for row in rows] == [(2, 1)]
     assert rows[0]["published_passes"] == "7/9/1/0"
     assert rows[0]["ours_passes"] == "7/2/1/0"
     assert all(row["difference"] < 1e-4 for row in rows)
+    assert all(0 < row[name] < 1e-4 for row in rows for name in schedules.REFERENCE)
     assert rows[0]["arithmetic"] == 3
     assert rows[0]["ratio"] == pytest.approx(rows[0]["published_s"] / rows[0]["ours_s"])
     assert "largest difference" in capsys.readouterr().out

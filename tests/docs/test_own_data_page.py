@@ -1,4 +1,4 @@
-"""``docs/own-data.md``: its manifest is read, class found; the single stream of ``nano`` is a model."""
+"""``docs/own-data.md``: its manifest is read, its class found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from pages import blocks, compare, text
 
-from stablemtl import StableMTLPipeline
 from stablemtl.data import ManifestDataset, open_datasets
 from stablemtl.data.catalog import _registered
 from stablemtl.data.exr import write_exr
@@ -59,19 +58,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "dataset.toml").write_text(blocks(PAGE, "toml")[0])
     monkeypatch.chdir(tmp_path)
     return tmp_path / "data"
-
-
-def test_the_single_stream_of_nano_is_a_model(reader: Path, nano: Any, namespace: dict[str, Any]) -> None:
-    exec(compile(python_block("nano-single"), PAGE, "exec"), namespace)
-    pipe = StableMTLPipeline.from_pretrained(reader / "models" / "nano-single")
-    assert pipe.model.main is None
-    frame = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
-    kept, original = (
-        one(frame, tasks="depth", single_stream=True, processing_resolution=32)["depth"]
-        for one in (pipe, nano)
-    )
-    np.testing.assert_allclose(kept.values, original.values, rtol=1e-5)
-    assert kept.unit == "m"
 
 
 def test_the_manifest_of_the_page(data: Path, namespace: dict[str, Any]) -> None:

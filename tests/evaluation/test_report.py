@@ -183,6 +183,12 @@ def test_table_without_figures_has_dashes() -> None:
     assert printed(report(empty)).count(" - ") == 4
 
 
+def test_table_cuts_the_loss_to_a_constant_that_is_right() -> None:
+    plane = replace(SCORE, constant={"abs_rel": 1e-9})
+    assert plane.improvement < -1e6
+    assert "< -999 %" in printed(report(plane))
+
+
 def test_markdown_has_the_same_rows() -> None:
     lines = report(SCORE, CLASSES).markdown().splitlines()
     assert lines[0].startswith("| dataset | task | figure |")

@@ -234,6 +234,23 @@ def test_construction_errors(make_model, unet_options, attention_config) -> None
         model.add_main_stream(attention_config())
 
 
+def test_main_stream_dropped(make_model, make_latents, attention_config) -> None:
+    model = make_model(attention_config())
+    latents = make_latents()
+    with torch.no_grad():
+        expected = model.single_stream(*latents)
+        model.drop_main_stream()
+        found = model(*latents)
+    assert all(torch.equal(found[task], value) for task, value in expected.items())
+    assert len(model.trainable_parameters()) == len(list(model.parameters()))
+    assert model.train().auxiliary.training
+    copy = StableMTLModel.from_config(model.config)
+    assert copy.state_dict().keys() == model.state_dict().keys()
+    model.drop_main_stream()  # nothing more to drop
+    model.add_main_stream(attention_config())
+    assert model.main is not None
+
+
 def test_stage_one_trains_the_single_stream(make_model, make_latents) -> None:
     model = make_model().train()
     assert len(model.trainable_parameters()) == len(list(model.auxiliary.parameters()))

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 
 from stablemtl.models import TaskAttentionConfig
-from stablemtl.models.model import build_unet, level_sizes
 from stablemtl.models.task_attention import (
     FeatureStream,
     TaskAttention,
@@ -17,6 +16,7 @@ from stablemtl.models.task_attention import (
     selected_blocks,
     self_attention_blocks,
 )
+from stablemtl.models.unets import build_unet, level_sizes
 
 TASKS = ["semantic", "depth", "normal"]
 

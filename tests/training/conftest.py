@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from torch import nn
 from stablemtl import StableMTLModel
 from stablemtl.training import autoencoder, start
 from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun
+from stablemtl.training.loop import fit
+from stablemtl.training.step import Loss
 
 FAKES = Path(__file__).resolve().parents[1] / "data" / "fake_datasets.py"
 SIZE = (16, 24)
@@ -59,6 +63,34 @@ def small_networks(
 
     monkeypatch.setattr(start, "nano_model", model)
     monkeypatch.setattr(autoencoder, "nano_codec", make_tiny_vae)
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """``with killed_at(module, step=2):`` the training started inside, whose ``fit`` that module calls, ends
+    before this step, as if from outside."""
+
+    class Killed(Exception):
+        pass
+
+    @contextmanager
+    def killed(module: ModuleType, step: int) -> Iterator[None]:
+        def stopped(
+            accelerator: Any, network: Any, loss_at: Callable[..., Loss], *args: Any, **options: Any
+        ) -> None:
+            def until(network: Any, now: int, micro: int, rank: int) -> Loss:
+                if now == step:
+                    raise Killed
+                return loss_at(network, now, micro, rank)
+
+            fit(accelerator, network, until, *args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "fit", stopped)
+            with pytest.raises(Killed):
+                yield
+
+    return killed
 
 
 @pytest.fixture

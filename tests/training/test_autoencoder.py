@@ -13,15 +13,10 @@ from stablemtl.data import Batch, collate
 from stablemtl.models.codec import LatentCodec
 from stablemtl.tasks import TASKS, build_tasks
 from stablemtl.training import autoencoder
-from stablemtl.training.autoencoder import images_of, reconstruction_loss, train_codec, unit_scale
+from stablemtl.training.autoencoder import reconstruction_loss, train_codec, unit_scale
+from stablemtl.training.codec_images import images_of
 from stablemtl.training.config import CodecRun
-from stablemtl.training.loop import fit
 from stablemtl.training.mixtures import training_mixture
-from stablemtl.training.step import Loss
-
-
-class Killed(Exception):
-    """Stands for whatever ends a run from outside."""
 
 
 def batch(count: int = 6) -> Batch:
@@ -119,23 +114,11 @@ def test_train_codec(
 
 @pytest.mark.usefixtures("small_networks")
 def test_resumed_codec_is_the_same(
-    codec_run: Callable[..., CodecRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    codec_run: Callable[..., CodecRun], tmp_path: Path, killed_at: Callable[..., Any]
 ) -> None:
-    def stopped(
-        accelerator: Any, module: Any, loss_at: Callable[..., Loss], *args: Any, **options: Any
-    ) -> None:
-        def until(module: Any, step: int, micro: int, rank: int) -> Loss:
-            if step == 2:
-                raise Killed
-            return loss_at(module, step, micro, rank)
-
-        fit(accelerator, module, until, *args, **options)
-
     options = {"steps": 3, "checkpoint_every": 2}
-    with monkeypatch.context() as patch:
-        patch.setattr(autoencoder, "fit", stopped)
-        with pytest.raises(Killed):
-            train_codec(codec_run(**options, out=tmp_path / "cut"))
+    with killed_at(autoencoder, step=2):
+        train_codec(codec_run(**options, out=tmp_path / "cut"))
     assert not (tmp_path / "cut" / "codec").exists()
     resumed = AutoencoderTiny.from_pretrained(train_codec(codec_run(**options, out=tmp_path / "cut")))
     whole = AutoencoderTiny.from_pretrained(train_codec(codec_run(**options, out=tmp_path / "whole")))

@@ -12,7 +12,8 @@ import pytest
 
 from stablemtl import cli
 from stablemtl.recipes import RECIPES
-from stablemtl.training import autoencoder, stages
+from stablemtl.training import autoencoder, distillation, stages
+from stablemtl.training.config import CodecRun, StageRun, TinyCodecRun
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -40,6 +41,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return Path("there")
 
     monkeypatch.setattr(autoencoder, "train_codec", instead)
+    monkeypatch.setattr(distillation, "distill_codec", instead)
     monkeypatch.setattr(stages, "train_stage", instead)
     return seen
 
@@ -76,7 +78,8 @@ def test_help_of_a_recipe_shows_its_options_and_values(run: Run) -> None:
 def test_a_recipe_as_it_is(run: Run, trained: list[Any], name: str) -> None:
     status, stdout, stderr = run(name)
     assert (status, stderr) == (0, "")
-    assert stdout.strip() == ("codec: there" if name == "nano-codec" else "pipeline: there")
+    kinds = {CodecRun: "codec", TinyCodecRun: "tiny codec", StageRun: "pipeline"}
+    assert stdout.strip() == f"{kinds[type(RECIPES[name]())]}: there"
     assert trained == [RECIPES[name]()]
 
 

@@ -237,7 +237,7 @@ def test_dry_run(
     assert main(["train", "stage1", "--json", "--base", str(tiny_base), "--out", str(out)]) == 2
     assert "give dry_run as well" in " ".join(capsys.readouterr().err.split())
     assert main(["train", "stage2", "--dry-run", "--init", str(tmp_path / "no")]) == 2
-    assert "init: no model/config.json" in capsys.readouterr().err
+    assert "init: there is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from stablemtl.training.losses import masked_mse, squared_error
 from stablemtl.training.mixtures import training_mixture
 from stablemtl.training.preview import write_preview
 from stablemtl.training.stages import train_stage
+from stablemtl.training.start import init_folder
 from stablemtl.training.step import Loss
 
 Runs = Callable[..., StageRun]
@@ -407,11 +408,35 @@ def test_stage_2_from_what_is_no_pipeline(stage_run: Runs, codec_folder: Path) -
         train_stage(second(stage_run, codec_folder))
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_start_from_two_streams(stage_run: Runs, tiny_folder: Path, stage: int) -> None:
-    message = r"init: .* has a main stream already; give the pipeline of stage 1"
+def test_stage_2_from_two_streams(stage_run: Runs, tiny_folder: Path) -> None:
+    message = r"init: .* has a main stream already; give a pipeline of stage 1"
     with pytest.raises(ValueError, match=message):
-        train_stage(stage_run(stage, init=tiny_folder))
+        train_stage(stage_run(2, init=tiny_folder))
+
+
+def test_stage_1_from_two_streams_goes_on_with_the_single_one(
+    stage_run: Runs, tiny_folder: Path, tmp_path: Path
+) -> None:
+    alone = StableMTLPipeline.from_pretrained(tiny_folder)
+    alone.model.drop_main_stream()
+    alone.save_pretrained(tmp_path / "single")
+    results = [
+        StableMTLPipeline.from_pretrained(train_stage(stage_run(1, init=init, out=tmp_path / name))).model
+        for name, init in (("a", tiny_folder), ("b", tmp_path / "single"))
+    ]
+    assert all(model.main is None for model in results)
+    trained, expected = (model.state_dict() for model in results)
+    assert trained.keys() == expected.keys()
+    assert all(torch.equal(trained[name], value) for name, value in expected.items())
+    before = alone.model.state_dict()
+    assert not all(torch.equal(trained[name], before[name]) for name in before)
+
+
+def test_embedded_model_to_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (init_folder(Path("nano")) / "model" / "config.json").is_file()
+    (tmp_path / "nano").mkdir()
+    assert init_folder(Path("nano")) == Path("nano")  # a folder of this name comes first
 
 
 def test_no_data(stage_run: Runs, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
-    from stablemtl.training.config import CodecRun, StageRun
+    from stablemtl.training.config import CodecRun, StageRun, TinyCodecRun
 
-    Config = CodecRun | StageRun
+    Config = CodecRun | StageRun | TinyCodecRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +73,17 @@ def run(config: Config | ReportConfig) -> int:
     for noisy in ("accelerate", "diffusers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
-    from stablemtl.training.config import CodecRun
+    from stablemtl.training.config import CodecRun, TinyCodecRun
 
     if isinstance(config, CodecRun):
         from stablemtl.training.autoencoder import train_codec
 
         print(f"codec: {train_codec(config)}")
+        return 0
+    if isinstance(config, TinyCodecRun):
+        from stablemtl.training.distillation import distill_codec
+
+        print(f"tiny codec: {distill_codec(config)}")
         return 0
     if config.dry_run:
         from stablemtl.training.dry_run import estimate_run

@@ -169,4 +169,7 @@ def _number(value: float, digits: int = 4) -> str:
 def _gain(score: Score) -> str:
     if math.isnan(score.improvement):
         return "-"
-    return f"x {score.improvement:.2f}" if score.higher_is_better else f"{score.improvement:+.1f} %"
+    if score.higher_is_better:
+        return f"x {score.improvement:.2f}"
+    # A constant that is right almost exactly, as for one plane, makes per cents of any length.
+    return "< -999 %" if score.improvement < -999 else f"{score.improvement:+.1f} %"

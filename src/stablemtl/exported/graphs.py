@@ -41,8 +41,8 @@ from stablemtl.exported.layers import KeysValues, PlainUpsample, TaskTerm, UNetP
 from stablemtl.exported.manifest import Streams
 from stablemtl.models import LatentCodec, StableMTLModel
 from stablemtl.models.fixed_unet import FixedUNet
-from stablemtl.models.model import level_sizes
 from stablemtl.models.task_attention import TaskAttention, self_attention_blocks
+from stablemtl.models.unets import level_sizes
 from stablemtl.pipeline import StableMTLPipeline
 
 _LATENTS = {0: "distinct", 2: "height", 3: "width"}

@@ -17,6 +17,7 @@ from torch import Tensor
 from stablemtl.exported.engines import Engines, Precision
 from stablemtl.exported.manifest import Manifest
 from stablemtl.models import LatentCodec
+from stablemtl.models.passes import Passes, chunks, distinct_inputs
 from stablemtl.models.tiles import Tiling
 from stablemtl.pipeline import StableMTLPipeline
 
@@ -57,16 +58,16 @@ class ExportedModel:
         if self.manifest.streams == "single":
             return self._rows("single", latent, latent_next, chosen, batch_tasks, {})
 
-        # A single task needs not its own auxiliary stream.
-        others = [task for task in self.tasks if chosen != [task]]
-        pieces = []
-        for part in _chunks(others, batch_tasks):
-            pieces.append(self._engines.run("auxiliary", self._inputs(latent, latent_next, part)))
+        passes = Passes.of(self.tasks, chosen, batch_tasks)
+        pieces = [
+            self._engines.run("auxiliary", self._inputs(latent, latent_next, part))
+            for part in passes.auxiliary
+        ]
         keys_values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
         del pieces
         outputs = {}
-        for part in _chunks(chosen, batch_tasks):
-            more = {"attends": attends(part, others, len(latent)), **keys_values}
+        for part in passes.main:
+            more = {"attends": attends(part, passes.others, len(latent)), **keys_values}
             outputs.update(self._rows("main", latent, latent_next, part, None, more))
         return outputs
 
@@ -99,7 +100,7 @@ class ExportedModel:
         more: dict[str, Tensor],
     ) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
-        for part in _chunks(tasks, batch_tasks):
+        for part in chunks(tasks, batch_tasks):
             inputs = self._inputs(latent, latent_next, part)
             latents = self._engines.run(graph, inputs | more)["latents"]  # (R, C, h, w), task-major
             outputs.update(zip(part, latents.split(len(latent)), strict=True))
@@ -111,13 +112,12 @@ class ExportedModel:
         alone = torch.zeros_like(latent) if zeros else latent
         pair = latent if latent_next is None else latent_next
         differ = latent_next is not None or zeros  # a frame repeated is what tasks of one frame see anyway
-        seen = [differ and task in self.manifest.pair_tasks for task in tasks]
-        distinct = list(dict.fromkeys(seen))
+        distinct, source = distinct_inputs(tasks, self.manifest.pair_tasks if differ else ())
         images = torch.arange(len(latent))
         return {
             "latent": torch.cat([latent] * len(distinct)),
             "latent_next": torch.cat([pair if both else alone for both in distinct]),
-            "source": torch.cat([images + distinct.index(both) * len(images) for both in seen]),
+            "source": torch.cat([images + i * len(images) for i in source]),
             "tasks": torch.tensor([self.tasks.index(task) for task in tasks]).repeat_interleave(len(latent)),
         }
 
@@ -250,8 +250,3 @@ def load_exported(
     )
     pipe.register_to_config(_name_or_path=str(folder))
     return pipe
-
-
-def _chunks(tasks: Sequence[str], limit: int | None) -> list[Sequence[str]]:
-    size = limit or len(tasks)
-    return [tasks[i : i + size] for i in range(0, len(tasks), size)]

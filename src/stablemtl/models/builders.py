@@ -10,8 +10,10 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor
 
-from stablemtl.models.model import SecondFrame, StableMTLModel, unet_options
+from stablemtl.models.model import StableMTLModel
+from stablemtl.models.passes import SecondFrame
 from stablemtl.models.task_attention import TaskAttentionConfig
+from stablemtl.models.unets import unet_options
 
 PAIR_TASKS = ("optical_flow", "scene_flow")
 NANO_TOKENS = 4

@@ -16,8 +16,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from stablemtl.models.model import SecondFrame, StableMTLModel, unet_options
+from stablemtl.models.model import StableMTLModel
+from stablemtl.models.passes import SecondFrame
 from stablemtl.models.task_attention import TaskAttention, TaskAttentionConfig, self_attention_blocks
+from stablemtl.models.unets import unet_options
 
 logger = logging.getLogger(__name__)
 

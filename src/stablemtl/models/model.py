@@ -17,9 +17,8 @@ tokens, C latent channels, (h, w) latent size.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from stablemtl.models.fixed_unet import FixedUNet
 from stablemtl.models.offload import on_device
+from stablemtl.models.passes import Passes, SecondFrame, chunks, distinct_inputs
 from stablemtl.models.task_attention import (
     AuxiliaryFeatures,
     FeatureStream,
@@ -40,8 +40,7 @@ from stablemtl.models.task_attention import (
     selected_blocks,
     self_attention_blocks,
 )
-
-SecondFrame = Literal["duplicate", "zero", "average"]
+from stablemtl.models.unets import build_unet, level_sizes, own_options
 
 
 class StableMTLModel(ModelMixin, ConfigMixin):
@@ -109,7 +108,7 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         install_processors(self.auxiliary)
         self._size_tokens(token_lengths)
         self.register_to_config(
-            unet=_public(self.auxiliary.config), tasks=list(tasks), pair_tasks=list(pair_tasks)
+            unet=own_options(self.auxiliary.config), tasks=list(tasks), pair_tasks=list(pair_tasks)
         )
 
         self.main: UNet2DConditionModel | None = None
@@ -153,6 +152,16 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         self._attach(main, task_attention_config or TaskAttentionConfig())
         reference = next(self.auxiliary.parameters())
         self.task_attention_blocks.to(device=reference.device, dtype=reference.dtype)
+
+    def drop_main_stream(self) -> None:
+        """Turns the multi-stream model back into its single stream, which can be trained again."""
+        if self.main is None:
+            return
+        self.main = None
+        del self.task_attention_blocks, self.attending_blocks
+        self.register_to_config(task_attention=None)
+        self.auxiliary.requires_grad_(True)
+        self.train(self.training)
 
     def set_tokens(self, tokens: Mapping[str, Tensor]) -> None:
         """Stores the prompt embeddings; their lengths need not be those the model was built with.
@@ -252,7 +261,7 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         away = self._run_device()
         outputs: dict[str, Tensor] = {}
         with on_device([self.auxiliary], away):
-            for part in _chunks(chosen, batch_tasks):
+            for part in chunks(chosen, batch_tasks):
                 outputs.update(self._run(self.auxiliary, latent, latent_next, part))
         return outputs
 
@@ -319,32 +328,32 @@ class StableMTLModel(ModelMixin, ConfigMixin):
         blocks = cast(Iterable[TaskAttention], self.task_attention_blocks)
         attention = dict(zip(self.attending_blocks, blocks, strict=True))
 
-        # 1. An auxiliary stream for each task that some main task attends to: a single one needs not its own.
-        # It ends where the main streams look at it for the last time.
-        others = [task for task in self.tasks if chosen != [task]]
+        passes = Passes.of(self.tasks, chosen, batch_tasks)
+
+        # 1. An auxiliary stream for each task that some main task attends to. It ends where the main streams
+        # look at it for the last time.
         kept = FeatureStream(self.attending_blocks)
         away = self._run_device()
         with torch.no_grad(), on_device([self.auxiliary], away):
-            for part in _chunks(others, batch_tasks):
+            for part in passes.auxiliary:
                 self._run(
                     self.auxiliary, latent, latent_next, part, kept, stop_after=self.attending_blocks[-1]
                 )
         features = AuxiliaryFeatures(
-            others, kept.features(len(others)), differentiable=torch.is_grad_enabled()
+            passes.others, kept.features(len(passes.others)), differentiable=torch.is_grad_enabled()
         )
 
         # 2. The main stream of every requested task.
         outputs: dict[str, Tensor] = {}
         streams = []
-        parts = _chunks(chosen, batch_tasks)
         with on_device([self.main, self.task_attention_blocks], away):
-            for part in parts:
+            for part in passes.main:
                 stream = MainStream(
                     part,
                     features,
                     attention,
                     device=away or latent.device,
-                    last=part is parts[-1],
+                    last=part is passes.main[-1],
                     generator=generator,
                     keep_weights=keep_weights,
                 )
@@ -419,12 +428,8 @@ class StableMTLModel(ModelMixin, ConfigMixin):
             pair = [latent, second, unused]
         # A frame repeated, or averaged with itself, is what tasks of one frame see anyway.
         differ = latent_next is not None or self.second_frame == "zero"
-        seen = [differ and task in self.pair_tasks for task in tasks]
-        distinct = list(dict.fromkeys(seen))
-        return (
-            [torch.cat(pair if both else alone, dim=1) for both in distinct],
-            [distinct.index(both) for both in seen],
-        )
+        distinct, source = distinct_inputs(tasks, self.pair_tasks if differ else ())
+        return [torch.cat(pair if both else alone, dim=1) for both in distinct], source
 
     def _check_config(self, token_lengths: Sequence[int]) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
@@ -511,40 +516,3 @@ class StableMTLModel(ModelMixin, ConfigMixin):
     def _token_width(self) -> int:
         width = self.auxiliary.config["encoder_hid_dim"] or self.auxiliary.config["cross_attention_dim"]
         return int(width if isinstance(width, int) else width[0])
-
-
-def build_unet(options: Mapping[str, Any]) -> UNet2DConditionModel:
-    """A stock diffusers UNet from plain options, without those that diffusers adds (``_class_name`` ...).
-
-    Raises:
-        ValueError: an option that ``UNet2DConditionModel`` does not have.
-    """
-    options = _public(options)
-    known = unet_options()
-    if unknown := sorted(set(options) - known):
-        raise ValueError(f"unknown unet option {', '.join(unknown)}; choose from {', '.join(sorted(known))}.")
-    return UNet2DConditionModel(**options)
-
-
-def unet_options() -> set[str]:
-    """Names of the options of ``UNet2DConditionModel``."""
-    return set(inspect.signature(UNet2DConditionModel.__init__).parameters) - {"self"}
-
-
-def level_sizes(unet: UNet2DConditionModel, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """(height, width) of each UNet level for a latent of ``size``, a 3x3 convolution of stride 2 apart."""
-    padding = 2 * unet.config["downsample_padding"] or 1  # zero means one row and one column at the end
-    sizes = [size]
-    for _ in unet.down_blocks[1:]:
-        height, width = sizes[-1]
-        sizes.append(((height + padding - 3) // 2 + 1, (width + padding - 3) // 2 + 1))
-    return sizes
-
-
-def _public(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if not name.startswith("_")}
-
-
-def _chunks(tasks: list[str], limit: int | None) -> list[list[str]]:
-    size = limit or len(tasks)
-    return [tasks[i : i + size] for i in range(0, len(tasks), size)]

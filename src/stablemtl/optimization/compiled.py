@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stablemtl.models import LatentCodec, StableMTLModel
 from stablemtl.models.fixed_unet import FixedUNet
+from stablemtl.models.passes import Passes
 from stablemtl.models.task_attention import (
     AuxiliaryFeatures,
     FeatureStream,
@@ -119,40 +120,33 @@ def network_pass(
         latents in their order, (B, C, h, w) each.
     """
     auxiliary, *main = constants
-    chosen = list(tasks)
-    others = [task for task in model.tasks if chosen != [task]]
-    size = batch_tasks or len(model.tasks)
+    passes = Passes.of(model.tasks, tasks, batch_tasks)
 
-    def rows(part: Sequence[str]) -> list[int]:
-        return [model.tasks.index(task) for task in part]
+    def one_pass(
+        network: FixedUNet, frames: tuple[Tensor, Tensor | None], part: list[str], *stream: Any
+    ) -> Sequence[Tensor]:
+        inputs, source = model.stream_inputs(*frames, part)
+        prediction = network(inputs, source, [model.tasks.index(task) for task in part], *stream)
+        return () if prediction is None else prediction.unflatten(0, (len(part), -1)).unbind(0)
 
-    def single(latent: Tensor, latent_next: Tensor | None) -> tuple[Tensor, ...]:
-        outputs: list[Tensor] = []
-        for start in range(0, len(chosen), size):
-            part = chosen[start : start + size]
-            inputs, source = model.stream_inputs(latent, latent_next, part)
-            outputs.extend(_by_task(auxiliary(inputs, source, rows(part)), part))
-        return tuple(outputs)
+    def single(*frames: Any) -> tuple[Tensor, ...]:
+        return tuple(output for part in passes.main for output in one_pass(auxiliary, frames, part))
 
     if not main:
         return single
     blocks = list(model.attending_blocks)
     attention = dict(zip(blocks, cast(Iterable[TaskAttention], model.task_attention_blocks), strict=True))
 
-    def multi(latent: Tensor, latent_next: Tensor | None) -> tuple[Tensor, ...]:
+    def multi(*frames: Any) -> tuple[Tensor, ...]:
         kept = FeatureStream(blocks)
-        for start in range(0, len(others), size):
-            part = others[start : start + size]
-            inputs, source = model.stream_inputs(latent, latent_next, part)
-            auxiliary(inputs, source, rows(part), kept, blocks[-1])
-        features = AuxiliaryFeatures(others, kept.features(len(others)), differentiable=False)
+        for part in passes.auxiliary:
+            one_pass(auxiliary, frames, part, kept, blocks[-1])
+        features = AuxiliaryFeatures(passes.others, kept.features(len(passes.others)), differentiable=False)
         outputs: list[Tensor] = []
-        for start in range(0, len(chosen), size):
-            part = chosen[start : start + size]
-            last = start + size >= len(chosen)
-            stream = MainStream(part, features, attention, device=latent.device, last=last)
-            inputs, source = model.stream_inputs(latent, latent_next, part)
-            outputs.extend(_by_task(main[0](inputs, source, rows(part), stream), part))
+        for i, part in enumerate(passes.main):
+            last = i + 1 == len(passes.main)
+            stream = MainStream(part, features, attention, device=frames[0].device, last=last)
+            outputs.extend(one_pass(main[0], frames, part, stream))
         return tuple(outputs)
 
     return multi
@@ -191,12 +185,6 @@ class CompiledCodec(LatentCodec):
             return super().decode(latents, size, tile=tile)
         images: Tensor = self._graphs.run(DECODER, None, lambda: _decoding(self), latents)
         return images if size is None else images[..., : size[0], : size[1]]
-
-
-def _by_task(prediction: Tensor | None, tasks: Sequence[str]) -> Sequence[Tensor]:
-    """Predictions (M*B, C, h, w), task-major, one by one."""
-    assert prediction is not None, "the pass goes to its end"
-    return prediction.unflatten(0, (len(tasks), -1)).unbind(0)
 
 
 def _encoding(codec: LatentCodec) -> Callable[[Tensor], Tensor]:

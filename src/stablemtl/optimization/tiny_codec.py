@@ -68,13 +68,18 @@ def check_fits(codec: LatentCodec, tiny: LatentCodec, parts: CodecParts = "both"
 
 
 @torch.no_grad()
-def disagreement(codec: LatentCodec, tiny: LatentCodec) -> dict[str, float]:
-    """Root mean square difference of both on a test picture, over the standard deviation of the codec's own.
+def disagreement(codec: LatentCodec, tiny: LatentCodec, images: Tensor | None = None) -> dict[str, float]:
+    """Root mean square difference of both, over the standard deviation of the codec's own.
 
+    Args:
+        codec: the one to agree with.
+        tiny: the one that is judged.
+        images: shape (B, 3, H, W), in [-1, 1]; None takes a test picture.
     Returns:
-        ``encoder``: of the picture's latents. ``decoder``: of the images they make of the codec's latents.
+        ``encoder``: of the images' latents. ``decoder``: of the images they make of the codec's latents.
     """
-    picture = probe(_PROBE_CELLS * codec.downscale).to(codec.vae.device)
+    picture = probe(_PROBE_CELLS * codec.downscale) if images is None else images
+    picture = picture.to(codec.vae.device)
     latents = codec.encode(picture).float()
     decoded = codec.decode(latents).float()
     tiny_device = tiny.vae.device

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stablemtl.recipes.ablations import ABLATIONS, ablation
-from stablemtl.recipes.full import single_task, stage1, stage2
+from stablemtl.recipes.full import single_task, stage1, stage2, tiny_codec
 from stablemtl.recipes.nano import (
     NANO_PAIRS,
     NANO_TASK_OPTIONS,
@@ -15,9 +15,10 @@ from stablemtl.recipes.nano import (
     nano_stage1,
     nano_stage1_fresh,
     nano_stage2,
+    nano_tiny_codec,
 )
 from stablemtl.tasks import TASKS
-from stablemtl.training.config import CodecRun, StageRun
+from stablemtl.training.config import CodecRun, StageRun, TinyCodecRun
 
 __all__ = [
     "ABLATIONS",
@@ -32,12 +33,14 @@ __all__ = [
     "nano_stage1",
     "nano_stage1_fresh",
     "nano_stage2",
+    "nano_tiny_codec",
     "single_task",
     "stage1",
     "stage2",
+    "tiny_codec",
 ]
 
-Recipe = Callable[[], CodecRun | StageRun]
+Recipe = Callable[[], CodecRun | StageRun | TinyCodecRun]
 
 
 def _single(make: Callable[[str], StageRun], task: str) -> Recipe:
@@ -73,10 +76,12 @@ RECIPES: dict[str, Recipe] = {
     "stage2": stage2,
     **{f"single-{task.replace('_', '-')}": _single(single_task, task) for task in TASKS},
     **_named("", stage1, stage2),
+    "tiny-codec": tiny_codec,
     "nano-codec": nano_codec,
     "nano-flow": nano_flow,
     "nano-stage1": nano_stage1,
     "nano-stage2": nano_stage2,
+    "nano-tiny-codec": nano_tiny_codec,
     **{f"nano-single-{task.replace('_', '-')}": _single(nano_single_task, task) for task in TASKS},
     **_named("nano-", nano_stage1_fresh, nano_stage2),
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from stablemtl.models.task_attention import TaskAttentionConfig
 from stablemtl.tasks import TASKS
 from stablemtl.tasks.base import choose
-from stablemtl.training.config import DataConfig, LoopConfig, StageRun
+from stablemtl.training.config import DataConfig, LoopConfig, StageRun, TinyCodecRun
 
 BASE = "models/stable-diffusion-2"
 """Where the recipes look for the base model; any Stable Diffusion 2 in diffusers format, or its hub id."""
@@ -69,3 +69,14 @@ def single_task(task: str) -> StageRun:
     """
     choose("task", task, TASKS)
     return replace(stage1(), tasks=(task,), out=Path(f"runs/single-{task.replace('_', '-')}"))
+
+
+def tiny_codec() -> TinyCodecRun:
+    """A tiny codec, as wide and deep as TAESD's, for the latents of a full-size model; see its --model."""
+    return TinyCodecRun(
+        model="runs/stage2/pipeline",
+        data=replace(_DATA, size=(288, 384), augmentation="none"),
+        loop=LoopConfig(steps=20_000, batch_size=16, learning_rate=5e-4, preview_every=1000),
+        out=Path("runs/tiny-codec"),
+        crop=256,
+    )

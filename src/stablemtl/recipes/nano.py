@@ -8,7 +8,7 @@ from pathlib import Path
 from stablemtl.models.builders import nano_task_attention_config
 from stablemtl.tasks import TASKS
 from stablemtl.tasks.base import choose
-from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun
+from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun, TinyCodecRun
 
 NANO_TASK_OPTIONS: dict[str, dict[str, str | float]] = {
     "depth": {"encoding": "log", "near_m": 0.5, "far_m": 80.0},
@@ -44,6 +44,21 @@ def nano_codec() -> CodecRun:
         ),
         out=Path("runs/nano-codec"),
         task_options=NANO_TASK_OPTIONS,
+    )
+
+
+def nano_tiny_codec() -> TinyCodecRun:
+    """A codec of a sixth of the arithmetic for the nano model's latents, learnt from its own."""
+    return TinyCodecRun(
+        model="nano",
+        data=DataConfig(root=Path("data/mini"), pairs=NANO_PAIRS),
+        loop=LoopConfig(
+            steps=2000, batch_size=16, learning_rate=2e-3, checkpoint_every=500, preview_every=500
+        ),
+        out=Path("runs/nano-tiny-codec"),
+        width=16,
+        blocks=1,
+        full_size_blocks=0,
     )
 
 

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
-from stablemtl.data import Batch, Mixture, collate
+from stablemtl.data import Mixture, collate
 from stablemtl.models.builders import NANO_DOWNSCALE, nano_codec
 from stablemtl.models.codec import LatentCodec
 from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task
 from stablemtl.training.checkpoint import written_beside
+from stablemtl.training.codec_images import CodecImages, images_of
 from stablemtl.training.config import CodecRun
 from stablemtl.training.launch import make_accelerator
 from stablemtl.training.loop import fit
@@ -38,26 +39,6 @@ class _Trained(nn.Module):
         return self.vae.decode(latents + self.noise * torch.randn_like(latents)).sample, latents
 
 
-def images_of(
-    batch: Batch, tasks: dict[str, Task], share: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One image for each sample, its frame or its label image, and how much each pixel counts.
-
-    Args:
-        batch: samples of one task.
-        tasks: encoding of each task.
-        share: probability of the frame, in [0, 1].
-        generator: decides which.
-    Returns:
-        Images (B, 3, H, W) in [-1, 1] and weights (B, 1, H, W): 1, but a tenth for label pixels that are not
-        valid, which are only seen by their neighbours.
-    """
-    labels = tasks[batch.task].encode(batch.target, batch.valid)
-    frame = (torch.rand(len(batch), generator=generator) < share)[:, None, None, None]
-    images = torch.where(frame, batch.image * 2 - 1, labels)
-    return images, torch.where(frame | batch.valid, 1.0, 0.1)
-
-
 def reconstruction_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute plus mean squared error, plus half the absolute error of each axis' differences.
 
@@ -75,19 +56,6 @@ def reconstruction_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     for axis in (-1, -2):
         total = total + 0.5 * (pred.diff(dim=axis) - target.diff(dim=axis)).abs().mean()
     return total
-
-
-def _window(size: torch.Size, crop: int, generator: torch.Generator) -> tuple:
-    """Index of a random window, square where it fits, of an image of ``size`` (height, width).
-
-    Its sides are whole latent cells: the autoencoder gives back no others.
-    """
-    lengths = [min(crop, side) // NANO_DOWNSCALE * NANO_DOWNSCALE for side in size]
-    starts = [
-        int(torch.randint(side - length + 1, (), generator=generator))
-        for side, length in zip(size, lengths, strict=True)
-    ]
-    return (..., *(slice(start, start + length) for start, length in zip(starts, lengths, strict=True)))
 
 
 @torch.no_grad()
@@ -125,14 +93,10 @@ def train_codec(run: CodecRun) -> Path:
     tasks = build_tasks(run.task_options)
     mixture = training_mixture(run.data, run.loop, tasks, world_size=accelerator.num_processes)
     vae = nano_codec().to(memory_format=torch.channels_last)  # 1.4 times faster on CPU
-    seed = run.loop.seed
+    draw = CodecImages(mixture, tasks, run, NANO_DOWNSCALE)
 
     def loss_at(module: nn.Module, step: int, micro: int, rank: int) -> Loss:
-        batch = collate(mixture.batch(step, micro, rank))
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step * 97 + micro * 31 + rank)
-        images, weight = images_of(batch, tasks, run.frame_share, generator)
-        window = _window(images.shape[-2:], run.crop, generator)
-        images, weight = images[window], weight[window]
+        batch, images, weight = draw(step, micro, rank)
         images = images.to(accelerator.device, memory_format=torch.channels_last)
         weight = weight.to(accelerator.device)
         decoded, latents = module(images)

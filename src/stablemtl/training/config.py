@@ -198,6 +198,39 @@ class CodecRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TinyCodecRun:
+    """Distillation of a model's codec into a smaller one for the same latents."""
+
+    model: str = "nano"
+    """Pipeline whose codec is distilled: a name, a folder or a hub id."""
+    data: DataConfig
+    """Frames and labels to learn from; the model's own encodings make images of the labels."""
+    loop: LoopConfig
+    """How long and how fast."""
+    out: Path
+    """Folder of the run; the tiny codec is written to ``out/tiny_codec``."""
+    width: int = 64
+    """Channels of its convolutions."""
+    blocks: int = 3
+    """Residual blocks at each resolution below the image's own."""
+    full_size_blocks: int = 1
+    """Residual blocks at the image's own resolution, where each costs the most."""
+    crop: int = 64
+    """Side of the square windows trained on [px], or the whole sample where that is smaller."""
+    frame_share: float = 0.3
+    """Share of frames among the images; the rest are label images."""
+    latent_noise: float = 0.1
+    """Standard deviation of the noise added to latents, whose own is about 1, before both decode them."""
+    resume: bool = True
+    """Continue from the run's checkpoint where there is one."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("width", 1), ("blocks", 1), ("full_size_blocks", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageRun:
     """Training of stage 1 or 2 on latents."""
 
@@ -214,7 +247,8 @@ class StageRun:
     codec: Path | None = None
     """Stage 1 of a small model from random weights: folder of the trained codec."""
     init: Path | None = None
-    """Stage 2: folder of stage 1's pipeline. Stage 1: folder of a pipeline to go on from, with its codec."""
+    """Stage 2: folder of stage 1's pipeline. Stage 1: folder of a pipeline whose single stream it goes on
+    with, or ``nano``."""
     tasks: tuple[str, ...] = (
         "semantic",
         "normal",

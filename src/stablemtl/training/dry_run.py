@@ -17,12 +17,14 @@ from stablemtl.models.builders import (
     nano_task_attention_config,
     nano_unet_config,
 )
-from stablemtl.models.model import StableMTLModel, unet_options
+from stablemtl.models.model import StableMTLModel
+from stablemtl.models.unets import unet_options
 from stablemtl.tasks import TASKS
 from stablemtl.training.config import StageRun
 from stablemtl.training.estimate import Estimate, estimate
 from stablemtl.training.lora import add_lora
 from stablemtl.training.mixtures import training_mixture
+from stablemtl.training.start import init_folder
 
 SD_DOWNSCALE = 8
 LONGEST_PROMPT = 5
@@ -71,13 +73,16 @@ def estimate_run(run: StageRun, *, device: str | torch.device | None = None, pro
 def _network(run: StageRun) -> tuple[dict[str, Any], int]:
     """Arguments of the model that the run starts from, and pixels per latent cell."""
     if run.init is not None:
-        if not (run.init / "model" / "config.json").is_file():
+        folder = init_folder(run.init)
+        if not (folder / "model" / "config.json").is_file():
             raise FileNotFoundError(
-                f"init: no model/config.json in {run.init}; train stage 1 first, or estimate it instead"
+                f"init: no model/config.json in {folder}; train stage 1 first, or estimate it instead"
             )
-        stored = json.loads((run.init / "model" / "config.json").read_text(encoding="utf-8"))
+        stored = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
         options = {name: value for name, value in stored.items() if not name.startswith("_")}
-        return options, _downscale(run.init / "vae" / "config.json")
+        if run.stage == 1:
+            options["task_attention"] = None  # it goes on with the single stream
+        return options, _downscale(folder / "vae" / "config.json")
     if run.base is not None:
         unet = dict(UNet2DConditionModel.load_config(run.base, subfolder="unet"))
         known = {name: value for name, value in unet.items() if name in unet_options()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
+from stablemtl.locate import EMBEDDED, find_model
 from stablemtl.models.builders import from_base, nano_model, nano_task_attention_config
 from stablemtl.models.model import StableMTLModel
 from stablemtl.pipeline import StableMTLPipeline
@@ -17,6 +19,8 @@ from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task, choose
 from stablemtl.training.config import StageRun
 from stablemtl.training.lora import add_lora
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_RESOLUTION = 512
 """Longest edge at which models trained at the published sizes process images by default [px]."""
@@ -55,7 +59,7 @@ def start_of(run: StageRun) -> Start:
     Raises:
         FileNotFoundError: the codec or the pipeline to start from is not there.
         OSError: the base model lacks a part.
-        ValueError: an unknown task, or the pipeline to start from has a main stream already.
+        ValueError: an unknown task, or stage 2 is to start from a pipeline that has a main stream already.
         ImportError: LoRA without peft.
     """
     if run.init is not None:
@@ -95,17 +99,34 @@ def _from_base(run: StageRun, base: str) -> Start:
     return Start(model=model, vae=vae, task_options=_plain(run.task_options))
 
 
-def _from_pipeline(run: StageRun, folder: Path) -> Start:
+def init_folder(init: Path) -> Path:
+    """The folder that ``init`` means: itself, or that of an embedded model if there is none of this name.
+
+    Raises:
+        FileNotFoundError: neither.
+    """
+    if init.is_dir():
+        return init
+    if str(init) in EMBEDDED:
+        return find_model(str(init))
+    raise FileNotFoundError(
+        f"init: there is no folder {init}; the recipe of the step before writes it "
+        "(`stablemtl train --help` lists them), or give another one with --init"
+    )
+
+
+def _from_pipeline(run: StageRun, init: Path) -> Start:
     """The single-stream model of a pipeline, with its codec and encodings."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"init: there is no folder {folder}; the recipe of the step before writes it "
-            "(`stablemtl train --help` lists them), or give another one with --init"
-        )
-    pipeline = StableMTLPipeline.from_pretrained(folder)
-    if pipeline.model.main is not None:
-        raise ValueError(f"init: {folder} has a main stream already; give the pipeline of stage 1")
-    return Start(model=pipeline.model, vae=pipeline.vae, task_options=_plain(pipeline.config["task_options"]))
+    pipeline = StableMTLPipeline.from_pretrained(init_folder(init))
+    model = pipeline.model
+    if model.main is not None:
+        if run.stage == 2:
+            raise ValueError(
+                f"init: {init} has a main stream already; give a pipeline of stage 1, which has none"
+            )
+        logger.info("stage 1 goes on with the single stream of %s, without its main stream", init)
+        model.drop_main_stream()
+    return Start(model=model, vae=pipeline.vae, task_options=_plain(pipeline.config["task_options"]))
 
 
 def _add_main_stream(run: StageRun, model: StableMTLModel) -> None:
