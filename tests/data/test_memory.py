@@ -6,21 +6,14 @@ import pytest
 import torch
 
 from stablemtl.data import Compose, Hypersim, InMemory, Resize, Sample, VirtualKITTI2
+from stablemtl.data.sample import DatasetWrapper
 from stablemtl.tasks import TASKS
 
 
-class Counting:
+class Counting(DatasetWrapper):
     """Passes through, and counts what is read."""
 
-    def __init__(self, dataset) -> None:
-        self.dataset, self.reads = dataset, 0
-        self.name, self.tasks = dataset.name, dataset.tasks
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def indices(self, task):
-        return self.dataset.indices(task)
+    reads = 0
 
     def load(self, index, task):
         self.reads += 1

@@ -12,7 +12,6 @@ H, W: height and width of the frame, official (1024, 2048) or not.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,18 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablemtl.data.formats import read_rgb
-from stablemtl.data.sample import (
-    IGNORE_CLASS,
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_folder,
-    sorted_names,
-)
+from stablemtl.data.reader import DatasetReader, LabelledFrame, check_option
+from stablemtl.data.sample import IGNORE_CLASS, sorted_names
 
 CLASS_IDS: dict[int, int] = {
     7: 0,  # road
@@ -59,7 +48,7 @@ class Frame(NamedTuple):
     stem: str
 
 
-class Cityscapes:
+class Cityscapes(DatasetReader[Frame]):
     """Frames of Cityscapes with classes, at full size, by city and then by name.
 
     Class ids are 0-7, and 250 where not valid: the labels that the eight classes leave out.
@@ -85,21 +74,16 @@ class Cityscapes:
         *,
         wall: Literal["ignore", "vegetation"] = "ignore",
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
-        if wall not in ("ignore", "vegetation"):
-            raise ValueError(f"wall must be 'ignore' or 'vegetation', got {wall!r}.")
+        check_option("wall", wall, ("ignore", "vegetation"))
+        super().__init__(root, split)
         self.wall = wall
-        self.root = require_folder(root, self.name)
         self._images = self._folder("leftImg8bit")
         self.frames = [
             Frame(city, name.removesuffix(IMAGE_SUFFIX))
             for city in sorted_names(self._images.glob("*"))
             for name in sorted_names((self._images / city).glob(f"*{IMAGE_SUFFIX}"))
         ]
-        if not self.frames:
-            raise EmptySplitError(
-                f"cityscapes ({split} split): no leftImg8bit/{split}/*/*{IMAGE_SUFFIX} in {self.root}."
-            )
+        self.require_frames(f"leftImg8bit/{split}/*/*{IMAGE_SUFFIX} in {self.root}")
         self._labels = self._folder("gtFine")
         if not self._labels.is_dir():
             raise FileNotFoundError(
@@ -107,23 +91,14 @@ class Cityscapes:
                 f"in {self.root}. Unpack the labels (gtFine_trainvaltest.zip) beside them."
             )
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def indices(self, task: str) -> Sequence[int]:
-        """All frames."""
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames))
-
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: Frame, task: str) -> LabelledFrame:
         """One frame with its classes; see the class.
 
         Raises:
-            ValueError: no such task here, or the label is not a grey picture of the frame's size.
+            ValueError: the label is not a grey picture of the frame's size.
             FileNotFoundError: the picture has no label.
         """
-        check_task(self.name, task, self.tasks)
-        city, stem = self.frames[index]
+        city, stem = frame
         image_path = self._images / city / f"{stem}{IMAGE_SUFFIX}"
         label_path = self._labels / city / f"{stem}{LABEL_SUFFIX}"
         if not label_path.is_file():
@@ -140,14 +115,7 @@ class Cityscapes:
                 f"{label_path} must have the size of its picture, {image.shape[:2]}, got {labels.shape[:2]}."
             )
         classes = class_ids(labels[..., 0], wall=self.wall)
-        return Sample(
-            image=image_tensor(image),
-            target=label_tensor(classes),
-            valid=mask_tensor(classes != IGNORE_CLASS),
-            task=task,
-            dataset=self.name,
-            key=stem,
-        )
+        return LabelledFrame(image, classes, classes != IGNORE_CLASS, key=stem)
 
     def _folder(self, kind: str) -> Path:
         """The split's folder of ``leftImg8bit`` or ``gtFine``, directly in the root or one folder down."""

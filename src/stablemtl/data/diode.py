@@ -16,33 +16,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stablemtl.data.formats import read_npy, read_rgb
-from stablemtl.data.sample import (
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_file,
-    require_folder,
-)
-
-Floats = NDArray[Any]
-Mask = NDArray[np.bool_]
+from stablemtl.data.reader import DatasetReader, Floats, LabelledFrame, Mask, first_folder
+from stablemtl.data.sample import require_file
 
 PLACES = ("indoors", "outdoor")
 MIN_NORMAL, MAX_NORMAL = 0.5, 1.5
 _FOLDERS = ("val", "diode_val", "")
 
 
-class Diode:
+class Diode(DatasetReader[str]):
     """Frames of DIODE with depth or normals.
 
     Depth [m] is valid where the release's mask says so, without a limit of range. Normals point away
@@ -70,47 +56,32 @@ class Diode:
         *,
         places: Sequence[str] = PLACES,
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
         if isinstance(places, str) or not set(places) <= set(PLACES):
             raise ValueError(f"places must be a sequence out of {', '.join(PLACES)}, got {places!r}.")
-        self.root = require_folder(root, self.name)
-        self.folder = _find_folder(self.root)
+        super().__init__(root, split)
+        self.folder = first_folder(
+            self.root, _FOLDERS, lambda folder: any((folder / place).is_dir() for place in PLACES)
+        )
         self.frames = [frame for place in places for frame in self._list(place, ".png")]
-        if not self.frames:
-            raise EmptySplitError(
-                f"diode ({split} split): no {{{','.join(places)}}}/scene_*/scan_*/*.png in {self.folder}."
-            )
+        self.require_frames(f"{{{','.join(places)}}}/scene_*/scan_*/*.png in {self.folder}")
         normals = {frame for place in places for frame in self._list(place, "_normal.npy")}
         self._with_normal = [index for index, frame in enumerate(self.frames) if frame in normals]
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
     def indices(self, task: str) -> Sequence[int]:
         """All frames; for normals, those that have them."""
-        check_task(self.name, task, self.tasks)
-        return self._with_normal if task == "normal" else range(len(self.frames))
+        return self._with_normal if task == "normal" else super().indices(task)
 
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: str, task: str) -> LabelledFrame:
         """One frame with one label; see the class.
 
         Raises:
-            ValueError: no such task here, or a file is damaged or of another shape.
+            ValueError: a file is damaged or of another shape.
             FileNotFoundError: a file of the frame is missing.
         """
-        check_task(self.name, task, self.tasks)
-        frame = self.frames[index]
         image = read_rgb(self._path(frame, ".png"))
         size = (image.shape[0], image.shape[1])
         label, valid = self._depth(frame, size) if task == "depth" else self._normal(frame, size)
-        return Sample(
-            image=image_tensor(image),
-            target=label_tensor(label.astype(np.float32)),
-            valid=mask_tensor(valid),
-            task=task,
-            dataset=self.name,
-            key=frame,
-        )
+        return LabelledFrame(image, label.astype(np.float32), valid, key=frame)
 
     def _depth(self, frame: str, size: tuple[int, int]) -> tuple[Floats, Mask]:
         depth = _read_map(self._path(frame, "_depth.npy"), size)
@@ -162,10 +133,3 @@ def _read_map(path: Path, size: tuple[int, int], channels: int = 1) -> Floats:
     if values.shape != expected:
         raise ValueError(f"{path} must be {expected} like its image, got {values.shape}.")
     return values
-
-
-def _find_folder(root: Path) -> Path:
-    for folder in _FOLDERS:
-        if any((root / folder / place).is_dir() for place in PLACES):
-            return root / folder
-    return root / _FOLDERS[0]

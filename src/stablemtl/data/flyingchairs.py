@@ -9,30 +9,20 @@ Source: Dosovitskiy et al., ICCV 2015, arXiv 1504.06852. Read as downloaded::
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stablemtl.data.formats import read_flo, read_rgb
-from stablemtl.data.sample import (
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_file,
-    require_folder,
-)
+from stablemtl.data.reader import DatasetReader, LabelledFrame
+from stablemtl.data.sample import EmptySplitError, require_file
 
 SPLIT_FILE = "FlyingChairs_train_val.txt"
 _SPLIT_MARKS = {"train": "1", "val": "2"}
 _ABSENT_MARK = "0"  # a number without a pair; the official file has none, generated data may
 
 
-class FlyingChairs:
+class FlyingChairs(DatasetReader[int]):
     """Pairs of images with optical flow [px], valid wherever the flow is finite.
 
     Args:
@@ -50,36 +40,23 @@ class FlyingChairs:
     splits = ("train", "val")
 
     def __init__(self, root: str | os.PathLike[str], split: str = "train") -> None:
-        self.split = check_split(self.name, split, self.splits)
-        self.root = require_folder(root, self.name)
+        super().__init__(root, split)
         self.frames = read_split(_find_split_file(self.root), split)
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def indices(self, task: str) -> Sequence[int]:
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames))
-
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: int, task: str) -> LabelledFrame:
         """One pair of images with its flow.
 
         Raises:
-            ValueError: no such task here.
             FileNotFoundError: a file of the pair is missing.
         """
-        check_task(self.name, task, self.tasks)
-        number = self.frames[index]
-        flow = read_flo(self._path(number, "flow.flo"))
+        flow = read_flo(self._path(frame, "flow.flo"))
         valid = np.isfinite(np.abs(flow).max(-1))
-        return Sample(
-            image=image_tensor(read_rgb(self._path(number, "img1.ppm"))),
-            image_next=image_tensor(read_rgb(self._path(number, "img2.ppm"))),
-            target=label_tensor(np.where(valid[..., None], flow, np.float32(0.0))),
-            valid=mask_tensor(valid),
-            task=task,
-            dataset=self.name,
-            key=f"{number:05d}",
+        return LabelledFrame(
+            image=read_rgb(self._path(frame, "img1.ppm")),
+            image_next=read_rgb(self._path(frame, "img2.ppm")),
+            label=np.where(valid[..., None], flow, np.float32(0.0)),
+            valid=valid,
+            key=f"{frame:05d}",
         )
 
     def _path(self, number: int, ending: str) -> Path:

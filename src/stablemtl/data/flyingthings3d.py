@@ -13,29 +13,14 @@ H, W: height and width of the frame, official (540, 960) or not.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stablemtl.data.formats import read_flo, read_pfm, read_rgb
-from stablemtl.data.sample import (
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_file,
-    require_folder,
-    sorted_names,
-)
-
-Floats = NDArray[Any]
-Mask = NDArray[np.bool_]
+from stablemtl.data.reader import DatasetReader, Floats, LabelledFrame, Mask, check_option
+from stablemtl.data.sample import require_file, sorted_names
 
 OFFICIAL_FOCAL_PX, OFFICIAL_WIDTH_PX = 1050.0, 960
 BASELINE = 1.0
@@ -43,7 +28,7 @@ MAX_FLOW_PX = 500.0
 MAX_DEPTH = 35.0
 
 
-class FlyingThings3D:
+class FlyingThings3D(DatasetReader[int]):
     """Pairs of frames of FlyingThings3D with optical flow or scene flow.
 
     A pair is (id, id + 1) for every id with a forward flow file. Flow is in pixels of the source frame, valid
@@ -74,50 +59,35 @@ class FlyingThings3D:
         *,
         render_pass: Literal["clean", "final"] = "clean",
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
-        if render_pass not in ("clean", "final"):
-            raise ValueError(f"render_pass must be 'clean' or 'final', got {render_pass!r}.")
+        check_option("render_pass", render_pass, ("clean", "final"))
+        super().__init__(root, split)
         self.render_pass = render_pass
-        self.root = require_folder(root, self.name)
         flows = self.root / split / "flow" / "left" / "into_future"
         self.frames = [int(Path(name).stem) for name in sorted_names(flows.glob("*.flo"))]
-        if not self.frames:
-            raise EmptySplitError(f"flyingthings3d ({split} split): no .flo file in {flows}.")
+        self.require_frames(f".flo file in {flows}")
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def indices(self, task: str) -> Sequence[int]:
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames))
-
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: int, task: str) -> LabelledFrame:
         """One pair of frames with one label; see the class.
 
         Raises:
-            ValueError: no such task here.
             FileNotFoundError: a file of the pair is missing.
         """
-        check_task(self.name, task, self.tasks)
-        number = self.frames[index]
-        flow = read_flo(self._path("flow/left/into_future", number, "flo"))
+        flow = read_flo(self._path("flow/left/into_future", frame, "flo"))
         if task == "optical_flow":
             with np.errstate(invalid="ignore"):
                 valid = np.abs(flow).max(-1) < MAX_FLOW_PX  # NaN compares as False
             label = np.where(valid[..., None], flow, np.float32(0.0))
         else:
-            disparity = -read_pfm(self._path("disparity/left", number, "pfm"))
-            change = -read_pfm(self._path("disparity_change/left/into_future", number, "pfm"))
+            disparity = -read_pfm(self._path("disparity/left", frame, "pfm"))
+            change = -read_pfm(self._path("disparity_change/left/into_future", frame, "pfm"))
             label, valid = scene_flow(disparity, disparity + change, flow)
         images = f"image_{self.render_pass}/left"
-        return Sample(
-            image=image_tensor(read_rgb(self._path(images, number, "png"))),
-            image_next=image_tensor(read_rgb(self._path(images, number + 1, "png"))),
-            target=label_tensor(label),
-            valid=mask_tensor(valid),
-            task=task,
-            dataset=self.name,
-            key=f"{number:07d}",
+        return LabelledFrame(
+            image=read_rgb(self._path(images, frame, "png")),
+            image_next=read_rgb(self._path(images, frame + 1, "png")),
+            label=label,
+            valid=valid,
+            key=f"{frame:07d}",
         )
 
     def _path(self, kind: str, number: int, suffix: str) -> Path:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +31,9 @@ from stablemtl.data.hypersim_lists import (
     read_split,
     write_complete_frames,
 )
-from stablemtl.data.sample import (
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_file,
-    require_folder,
-)
+from stablemtl.data.reader import DatasetReader, Floats, LabelledFrame, Mask, check_option
+from stablemtl.data.sample import require_file
 
-Floats = NDArray[Any]
-Mask = NDArray[np.bool_]
 Scale = Literal["tonemap", "raw"]
 
 OFFICIAL_FOCAL_PX, OFFICIAL_WIDTH_PX = 886.81, 1024
@@ -54,7 +44,7 @@ GAMMA = 2.2
 NO_ENTITY = -1
 
 
-class Hypersim:
+class Hypersim(DatasetReader[Frame]):
     """Frames of Hypersim with depth, normals, albedo or shading.
 
     The image is the release's tone-mapped rendering in sRGB, in 8-bit steps. Depth is planar z [m]; normals
@@ -95,12 +85,10 @@ class Hypersim:
         albedo_scale: Scale = "raw",
         shading_scale: Scale = "raw",
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
-        for argument, value in (("albedo_scale", albedo_scale), ("shading_scale", shading_scale)):
-            if value not in ("tonemap", "raw"):
-                raise ValueError(f"{argument} must be 'tonemap' or 'raw', got {value!r}.")
+        check_option("albedo_scale", albedo_scale, ("tonemap", "raw"))
+        check_option("shading_scale", shading_scale, ("tonemap", "raw"))
+        super().__init__(root, split)
         self.albedo_scale, self.shading_scale = albedo_scale, shading_scale
-        self.root = require_folder(root, self.name)
         self.frames = read_split(find_split_csv(self.root), split, scenes)
         self._folders = find_scenes(self.root, split, {frame.scene for frame in self.frames})
         self._complete: Sequence[int] = range(len(self.frames))
@@ -108,13 +96,10 @@ class Hypersim:
         if listed.is_file():
             self._complete = keep_complete(self.frames, read_complete_frames(listed))
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
     def indices(self, task: str) -> Sequence[int]:
         """All frames; without those whose depth has holes, if they are listed and ``task`` is not normals."""
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames)) if task == "normal" else self._complete
+        every = super().indices(task)
+        return every if task == "normal" else self._complete
 
     def list_complete_frames(
         self, *, workers: int = 1, on_progress: Callable[[int], object] | None = None
@@ -143,15 +128,13 @@ class Hypersim:
         self._complete = keep_complete(self.frames, read_complete_frames(path))
         return count
 
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: Frame, task: str) -> LabelledFrame:
         """One frame with one label; see the class.
 
         Raises:
-            ValueError: no such task here.
+            ValueError: the file of the camera's positions has no row for the frame.
             FileNotFoundError: the split file names the frame, but a file of it is missing.
         """
-        check_task(self.name, task, self.tasks)
-        frame = self.frames[index]
         color = self._read_light(frame, "color")
         entity = self._read(frame, "render_entity_id")
         scale = tone_map_scale(color, entity != NO_ENTITY)
@@ -161,14 +144,8 @@ class Hypersim:
             label, valid = self._normal(frame, entity)
         else:
             label, valid = self._intrinsic(frame, color, scale, task)
-        return Sample(
-            image=image_tensor(tone_map(color, scale)),
-            target=label_tensor(label),
-            valid=mask_tensor(valid),
-            task=task,
-            dataset=self.name,
-            key=f"{frame.scene}/{frame.camera}/{frame.number:04d}",
-        )
+        key = f"{frame.scene}/{frame.camera}/{frame.number:04d}"
+        return LabelledFrame(tone_map(color, scale), label, valid, key)
 
     def _depth(self, frame: Frame, entity: Floats) -> tuple[Floats, Mask]:
         z = planar_depth(self._read(frame, "depth_meters"))
@@ -189,14 +166,14 @@ class Hypersim:
 
     def _intrinsic(self, frame: Frame, color: Floats, scale: float, task: str) -> tuple[Floats, Mask]:
         reflectance = self._read_light(frame, "diffuse_reflectance")
-        albedo = _unit(reflectance * (scale if self.albedo_scale == "tonemap" else 1.0))
+        albedo = clip_to_unit(reflectance * (scale if self.albedo_scale == "tonemap" else 1.0))
         valid = (albedo.min(-1) >= MIN_ALBEDO) & ~np.isnan(color.max(-1))
         if task == "albedo":
             return albedo, valid
         # Divide by what the albedo label is made of, so that the product of the labels gives the picture.
-        divisor = _unit(reflectance) if self.albedo_scale == "raw" else np.nan_to_num(reflectance)
+        divisor = clip_to_unit(reflectance) if self.albedo_scale == "raw" else np.nan_to_num(reflectance)
         light = color * (scale if self.shading_scale == "tonemap" else 1.0) / (divisor + 1e-6)
-        return _unit(light) @ np.asarray(GREY, np.float32), valid
+        return clip_to_unit(light) @ np.asarray(GREY, np.float32), valid
 
     def _read_light(self, frame: Frame, kind: str) -> Floats:
         """Radiance or reflectance (H, W, 3), not negative; lamps that overflow half floats become 10^6."""
@@ -222,7 +199,7 @@ def tone_map_scale(color: Floats, valid: Mask) -> float:
 
 def tone_map(color: Floats, scale: float) -> NDArray[np.uint8]:
     """Linear HDR colour (H, W, 3) to 8-bit sRGB: floor(255 * clip((scale * color)^(1/2.2)))."""
-    return np.floor(255.0 * _unit(color * scale) ** (1.0 / GAMMA)).astype(np.uint8)
+    return np.floor(255.0 * clip_to_unit(color * scale) ** (1.0 / GAMMA)).astype(np.uint8)
 
 
 def planar_depth(distance: Floats) -> Floats:
@@ -263,6 +240,6 @@ def outward_normals(
     return np.where(valid[..., None], unit * sign, 0.0), valid
 
 
-def _unit(values: Floats) -> Floats:
+def clip_to_unit(values: Floats) -> Floats:
     """Clipped to [0, 1]; NaN becomes 0."""
     return np.clip(np.nan_to_num(values), 0.0, 1.0)

@@ -23,17 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablemtl.data.formats import read_kitti_map, read_rgb
-from stablemtl.data.sample import (
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_folder,
-    sorted_names,
-)
+from stablemtl.data.reader import DatasetReader, LabelledFrame, check_option
+from stablemtl.data.sample import sorted_names
 
 FRAME_LIST = "eigen_test_files_with_gt.txt"
 PICTURE_FOLDERS = (".", "raw")
@@ -56,7 +47,7 @@ class Frame(NamedTuple):
     depth: str
 
 
-class KittiDepth:
+class KittiDepth(DatasetReader[Frame]):
     """Frames of KITTI with depth.
 
     Depth is planar z [m], zero where not valid. It is valid where it was measured, below 80 m, and within the
@@ -89,44 +80,29 @@ class KittiDepth:
         crop: Literal["benchmark"] | None = "benchmark",
         mask: Literal["eigen", "garg"] | None = "eigen",
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
-        if crop not in ("benchmark", None):
-            raise ValueError(f"crop must be 'benchmark' or None, got {crop!r}.")
-        if mask is not None and mask not in MASK_BORDERS:
-            raise ValueError(f"mask must be 'eigen', 'garg' or None, got {mask!r}.")
-        self.crop = crop
-        self.mask = mask
-        self.root = require_folder(root, self.name)
+        check_option("crop", crop, ("benchmark", None))
+        check_option("mask", mask, (*MASK_BORDERS, None))
+        super().__init__(root, split)
+        self.crop, self.mask = crop, mask
         frame_list = self.root / FRAME_LIST
         if frame_list.is_file():
             self.frames = read_frame_list(frame_list)
-            missing = f"no line with depth in {frame_list}"
+            expected = f"line with depth in {frame_list}"
         else:
             self.frames = self._scan()
-            missing = (
-                "no */proj_depth/groundtruth/image_02/*.png with its picture 2011_*/*/image_02/data/*.png "
+            expected = (
+                "*/proj_depth/groundtruth/image_02/*.png with its picture 2011_*/*/image_02/data/*.png "
                 f"in {self.root}"
             )
-        if not self.frames:
-            raise EmptySplitError(f"kitti_depth ({split} split): {missing}.")
+        self.require_frames(expected)
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def indices(self, task: str) -> Sequence[int]:
-        """All frames."""
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames))
-
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: Frame, task: str) -> LabelledFrame:
         """One frame with its depth; see the class.
 
         Raises:
-            ValueError: no such task here, or picture and depth differ in size.
+            ValueError: picture and depth differ in size.
             FileNotFoundError: a file of the frame is missing.
         """
-        check_task(self.name, task, self.tasks)
-        frame = self.frames[index]
         image = read_rgb(self._find(frame.picture, PICTURE_FOLDERS))
         path = self._find(frame.depth, DEPTH_FOLDERS)
         depth, measured = read_kitti_map(path)
@@ -137,12 +113,10 @@ class KittiDepth:
         if self.mask is not None:
             valid &= eigen_mask(size, self.mask)
         part = benchmark_crop(size) if self.crop else (slice(None), slice(None))
-        return Sample(
-            image=image_tensor(image[part]),
-            target=label_tensor(np.where(valid, depth, np.float32(0.0))[part]),
-            valid=mask_tensor(valid[part]),
-            task=task,
-            dataset=self.name,
+        return LabelledFrame(
+            image=image[part],
+            label=np.where(valid, depth, np.float32(0.0))[part],
+            valid=valid[part],
             key=str(PurePosixPath(frame.picture).with_suffix("")),
         )
 

@@ -15,29 +15,15 @@ ones differ: 370 to 376 by 1224 to 1242).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stablemtl.data.formats import read_kitti_flow, read_kitti_map, read_rgb
 from stablemtl.data.kitti_depth import benchmark_crop
-from stablemtl.data.sample import (
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_folder,
-    sorted_names,
-)
-
-Floats = NDArray[Any]
-Mask = NDArray[np.bool_]
+from stablemtl.data.reader import DatasetReader, Floats, LabelledFrame, check_option, first_folder
+from stablemtl.data.sample import sorted_names
 
 BASELINE_M = 0.54
 MATRIX = "P_rect_02"
@@ -45,7 +31,7 @@ _FOLDERS = ("training", "", "flow_2015/training")
 _FRAMES = "[0-9]" * 6 + "_10.png"
 
 
-class KittiFlow:
+class KittiFlow(DatasetReader[int]):
     """Pairs of frames of KITTI 2015 with optical flow or scene flow.
 
     Flow is in pixels of the full-size frame. Scene flow [m] is the movement of a point between the two
@@ -77,62 +63,43 @@ class KittiFlow:
         crop: Literal["benchmark"] | None = "benchmark",
         flow_mask: Literal["flow", "three_way"] = "flow",
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
-        if crop not in ("benchmark", None):
-            raise ValueError(f"crop must be 'benchmark' or None, got {crop!r}.")
-        if flow_mask not in ("flow", "three_way"):
-            raise ValueError(f"flow_mask must be 'flow' or 'three_way', got {flow_mask!r}.")
+        check_option("crop", crop, ("benchmark", None))
+        check_option("flow_mask", flow_mask, ("flow", "three_way"))
+        super().__init__(root, split)
         self.crop, self.flow_mask = crop, flow_mask
-        self.root = require_folder(root, self.name)
-        self.folder = _find_folder(self.root)
+        self.folder = first_folder(self.root, _FOLDERS, lambda folder: (folder / "image_2").is_dir())
         self.frames = [int(name[:6]) for name in sorted_names((self.folder / "image_2").glob(_FRAMES))]
-        if not self.frames:
-            raise EmptySplitError(
-                f"kitti_flow ({split} split): no image_2/*_10.png in {self.root}, its training folder or its "
-                "flow_2015/training."
-            )
+        self.require_frames(f"image_2/*_10.png in {self.root}, its training folder or its flow_2015/training")
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def indices(self, task: str) -> Sequence[int]:
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames))
-
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: int, task: str) -> LabelledFrame:
         """One pair of frames with one label; see the class.
 
         Raises:
-            ValueError: no such task here, a file is damaged, or the sizes of a frame's files differ.
+            ValueError: a file is damaged, or the sizes of a frame's files differ.
             FileNotFoundError: a file of the frame is missing.
         """
-        check_task(self.name, task, self.tasks)
-        number = self.frames[index]
-        image = read_rgb(self._path(number, "image_2"))
-        image_next = read_rgb(self._path(number, "image_2", "_11.png"))
-        flow, valid = read_kitti_flow(self._path(number, "flow_occ"))
-        _check_sizes(number, image, {"second image": image_next, "flow": flow})
+        image = read_rgb(self._path(frame, "image_2"))
+        image_next = read_rgb(self._path(frame, "image_2", "_11.png"))
+        flow, valid = read_kitti_flow(self._path(frame, "flow_occ"))
+        _check_sizes(frame, image, {"second image": image_next, "flow": flow})
         label = flow
         if task == "scene_flow" or self.flow_mask == "three_way":
-            disparity, known = read_kitti_map(self._path(number, "disp_occ_0"))
-            disparity_next, known_next = read_kitti_map(self._path(number, "disp_occ_1"))
-            _check_sizes(number, image, {"first disparity": disparity, "second disparity": disparity_next})
+            disparity, known = read_kitti_map(self._path(frame, "disp_occ_0"))
+            disparity_next, known_next = read_kitti_map(self._path(frame, "disp_occ_1"))
+            _check_sizes(frame, image, {"first disparity": disparity, "second disparity": disparity_next})
             valid = valid & known & known_next
             if task == "scene_flow":
-                focal, center = read_calibration(self._path(number, "calib_cam_to_cam", ".txt"))
+                focal, center = read_calibration(self._path(frame, "calib_cam_to_cam", ".txt"))
                 label = scene_flow(disparity, disparity_next, flow, focal_px=focal, center_px=center)
         label = np.where(valid[..., None], label, np.float32(0.0))
-        rows, columns = slice(None), slice(None)
-        if self.crop == "benchmark":
-            rows, columns = benchmark_crop((image.shape[0], image.shape[1]))
-        return Sample(
-            image=image_tensor(image[rows, columns]),
-            image_next=image_tensor(image_next[rows, columns]),
-            target=label_tensor(label[rows, columns]),
-            valid=mask_tensor(valid[rows, columns]),
-            task=task,
-            dataset=self.name,
-            key=f"{number:06d}",
+        size = (image.shape[0], image.shape[1])
+        part = benchmark_crop(size) if self.crop else (slice(None), slice(None))
+        return LabelledFrame(
+            image=image[part],
+            image_next=image_next[part],
+            label=label[part],
+            valid=valid[part],
+            key=f"{frame:06d}",
         )
 
     def _path(self, number: int, kind: str, ending: str = "_10.png") -> Path:
@@ -211,10 +178,3 @@ def _check_sizes(number: int, image: Floats, maps: dict[str, Floats]) -> None:
                 f"kitti_flow frame {number:06d}: the {kind} is {values.shape[0]}x{values.shape[1]}, "
                 f"but the image is {height}x{width}. They must come from the same release."
             )
-
-
-def _find_folder(root: Path) -> Path:
-    for folder in _FOLDERS:
-        if (root / folder / "image_2").is_dir():
-            return root / folder
-    return root / _FOLDERS[0]

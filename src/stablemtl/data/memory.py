@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stablemtl.data.sample import Dataset, Sample, check_task
+from stablemtl.data.sample import Dataset, DatasetWrapper, Sample, check_task
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class _Entry(NamedTuple):
     key: str
 
 
-class InMemory:
+class InMemory(DatasetWrapper):
     """A dataset that keeps what it has loaded, at about a third of the size of the samples.
 
     Frames are kept as uint8, which is exact for datasets that read 8-bit images; equal frames are kept once.
@@ -53,25 +53,11 @@ class InMemory:
     ) -> None:
         if label_dtype not in (torch.float16, torch.float32):
             raise ValueError(f"label_dtype must be torch.float16 or torch.float32, got {label_dtype}.")
-        self.dataset = dataset
+        super().__init__(dataset)
         self.prepare = prepare
         self.label_dtype = label_dtype
         self._entries: dict[tuple[int, str], _Entry] = {}
         self._frames: dict[bytes, Tensor] = {}
-
-    @property
-    def name(self) -> str:
-        return self.dataset.name
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        return self.dataset.tasks
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def indices(self, task: str) -> Sequence[int]:
-        return self.dataset.indices(task)
 
     def load(self, index: int, task: str) -> Sample:
         """The sample of the wrapped dataset; see its ``load``."""

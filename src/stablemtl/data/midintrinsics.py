@@ -14,28 +14,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stablemtl.data.exr import read_exr
-from stablemtl.data.hypersim import GREY, MIN_ALBEDO, tone_map, tone_map_scale
-from stablemtl.data.sample import (
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_folder,
-)
-
-Floats = NDArray[Any]
-Mask = NDArray[np.bool_]
+from stablemtl.data.hypersim import GREY, MIN_ALBEDO, clip_to_unit, tone_map, tone_map_scale
+from stablemtl.data.reader import DatasetReader, Floats, LabelledFrame, check_option, first_folder
 
 _FOLDERS = ("test", "multi_illumination_test_mip2_exr", "")
 _PICTURE = re.compile(r"dir_(\d+)_mip2\.exr")
@@ -49,7 +35,7 @@ class Frame(NamedTuple):
     light: int
 
 
-class MIDIntrinsics:
+class MIDIntrinsics(DatasetReader[Frame]):
     """Pictures of MIDIntrinsics with shading or albedo.
 
     The image is Hypersim's tone mapping of the linear picture, with every pixel in its exposure s, in 8-bit
@@ -82,58 +68,37 @@ class MIDIntrinsics:
         *,
         shading_scale: Literal["tonemap", "raw"] = "tonemap",
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
-        if shading_scale not in ("tonemap", "raw"):
-            raise ValueError(f"shading_scale must be 'tonemap' or 'raw', got {shading_scale!r}.")
+        check_option("shading_scale", shading_scale, ("tonemap", "raw"))
+        super().__init__(root, split)
         self.shading_scale = shading_scale
-        self.root = require_folder(root, self.name)
-        self.folder = _find_folder(self.root)
+        self.folder = first_folder(self.root, _FOLDERS, lambda folder: any(folder.glob("*/dir_*_mip2.exr")))
         self.frames = sorted(
             Frame(path.parent.name, int(match[1]))
             for path in self.folder.glob("*/dir_*_mip2.exr")
             if (match := _PICTURE.fullmatch(path.name))
         )
-        if not self.frames:
-            raise EmptySplitError(
-                f"midintrinsics ({split} split): no <scene>/dir_<k>_mip2.exr in {self.folder}."
-            )
+        self.require_frames(f"<scene>/dir_<k>_mip2.exr in {self.folder}")
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def indices(self, task: str) -> Sequence[int]:
-        check_task(self.name, task, self.tasks)
-        return range(len(self.frames))
-
-    def load(self, index: int, task: str) -> Sample:
+    def read_frame(self, frame: Frame, task: str) -> LabelledFrame:
         """One picture with one label; see the class.
 
         Raises:
-            ValueError: no such task here, or a file is damaged or of another size.
+            ValueError: a file is damaged or of another size.
             FileNotFoundError: the scene has no albedo, or the picture is gone.
         """
-        check_task(self.name, task, self.tasks)
-        frame = self.frames[index]
         path = self.folder / frame.scene / f"dir_{frame.light}_mip2.exr"
         stored = _read_colour(path)
         color = np.clip(stored, 0.0, 1e6)  # NaN stays; lamps may have overflowed
         reflectance = self._reflectance(frame, (color.shape[0], color.shape[1]))
         scale = tone_map_scale(color, np.ones(color.shape[:2], np.bool_))
-        albedo = _unit(reflectance)
+        albedo = clip_to_unit(reflectance)
         valid = (albedo.min(-1) >= MIN_ALBEDO) & ~np.isnan(color.max(-1))
         if task == "albedo":
             label = albedo
         else:
-            light = _unit(color * (scale if self.shading_scale == "tonemap" else 1.0))
-            label = _unit(light / np.maximum(albedo, _SMALLEST_DIVISOR)) @ np.asarray(GREY, np.float32)
-        return Sample(
-            image=image_tensor(tone_map(color, scale)),
-            target=label_tensor(label),
-            valid=mask_tensor(valid),
-            task=task,
-            dataset=self.name,
-            key=f"{frame.scene}/dir_{frame.light}",
-        )
+            light = clip_to_unit(color * (scale if self.shading_scale == "tonemap" else 1.0))
+            label = clip_to_unit(light / np.maximum(albedo, _SMALLEST_DIVISOR)) @ np.asarray(GREY, np.float32)
+        return LabelledFrame(tone_map(color, scale), label, valid, key=f"{frame.scene}/dir_{frame.light}")
 
     def _reflectance(self, frame: Frame, size: tuple[int, int]) -> Floats:
         path = self.folder / frame.scene / "albedo.exr"
@@ -156,15 +121,3 @@ def _read_colour(path: Path) -> Floats:
     if values.ndim != 3:
         raise ValueError(f"{path} must have channels R, G, B, got a single one.")
     return values
-
-
-def _unit(values: Floats) -> Floats:
-    """Clipped to [0, 1]; NaN becomes 0."""
-    return np.clip(np.nan_to_num(values), 0.0, 1.0)
-
-
-def _find_folder(root: Path) -> Path:
-    for folder in _FOLDERS:
-        if any((root / folder).glob("*/dir_*_mip2.exr")):
-            return root / folder
-    return root / _FOLDERS[0]

@@ -98,6 +98,34 @@ class Dataset(Protocol):
         ...
 
 
+class DatasetWrapper:
+    """A dataset around another, with its name, tasks and frames; a subclass has ``load``.
+
+    Args:
+        dataset: the other one.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+        return self.dataset.name
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Of the dataset."""
+        return self.dataset.tasks
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def indices(self, task: str) -> Sequence[int]:
+        """Of the dataset."""
+        return self.dataset.indices(task)
+
+
 def load_sample(dataset: Dataset, task: str, index: int) -> Sample:
     """``dataset.load(index, task)``; what goes wrong with its files is told with the sample's place.
 

@@ -90,13 +90,7 @@ class VerticalFlip:
 
 
 def _flipped(sample: Sample, axis: int, target: Tensor) -> Sample:
-    return replace(
-        sample,
-        image=sample.image.flip(axis),
-        image_next=None if sample.image_next is None else sample.image_next.flip(axis),
-        target=target,
-        valid=sample.valid.flip(axis),
-    )
+    return _changed(sample, lambda frame: frame.flip(axis), target=target, valid=sample.valid.flip(axis))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +127,9 @@ class Resize:
         size = self.output_size((sample.image.shape[-2], sample.image.shape[-1]))
         if size == tuple(sample.image.shape[-2:]):
             return sample
-        return replace(
+        return _changed(
             sample,
-            image=self._image(sample.image, size),
-            image_next=None if sample.image_next is None else self._image(sample.image_next, size),
+            lambda frame: self._image(frame, size),
             target=task.resize(sample.target, size),
             valid=resize_nearest(sample.valid, size),
         )
@@ -200,13 +193,7 @@ class RandomCrop:
         def crop(maps: Tensor) -> Tensor:
             return maps[:, top : top + height, left : left + width].contiguous()
 
-        return replace(
-            sample,
-            image=crop(sample.image),
-            image_next=None if sample.image_next is None else crop(sample.image_next),
-            target=crop(sample.target),
-            valid=crop(sample.valid),
-        )
+        return _changed(sample, crop, target=crop(sample.target), valid=crop(sample.valid))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +301,12 @@ def published_augmentation(dataset: str, task: str) -> tuple[Transform, ...]:
         jitter = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.4 / math.pi)
         return (jitter, HorizontalFlip(), RandomCrop(fraction=(256 / 375, 1024 / 1242)))
     return (HorizontalFlip(),)
+
+
+def _changed(sample: Sample, change: Callable[[Tensor], Tensor], *, target: Tensor, valid: Tensor) -> Sample:
+    """The sample with its frames changed, and with this label and mask."""
+    image_next = None if sample.image_next is None else change(sample.image_next)
+    return replace(sample, image=change(sample.image), image_next=image_next, target=target, valid=valid)
 
 
 def _grey(image: Tensor) -> Tensor:

@@ -24,27 +24,14 @@ from numpy.typing import NDArray
 
 from stablemtl.data.formats import read_png16, read_rgb
 from stablemtl.data.normals_from_depth import normals_from_depth
-from stablemtl.data.sample import (
-    IGNORE_CLASS,
-    EmptySplitError,
-    Sample,
-    check_split,
-    check_task,
-    image_tensor,
-    label_tensor,
-    mask_tensor,
-    require_file,
-    require_folder,
-    sorted_names,
-)
-
-Floats = NDArray[Any]
-Mask = NDArray[np.bool_]
+from stablemtl.data.reader import DatasetReader, Floats, LabelledFrame, Mask
+from stablemtl.data.sample import IGNORE_CLASS, Sample, require_file, sorted_names
 
 TRAIN_SCENES = ("Scene02", "Scene06", "Scene18", "Scene20")
 TEST_SCENES = ("Scene01",)
 VARIATIONS = ("clone", "morning", "overcast", "sunset", "15-deg-left", "15-deg-right")
 CAMERAS = ("Camera_0", "Camera_1")
+FLOWS = ("optical_flow", "scene_flow")
 
 OFFICIAL_FOCAL_PX, OFFICIAL_WIDTH_PX = 725.0087, 1242
 MIN_DEPTH_M, MAX_DEPTH_M = 1e-5, 80.0
@@ -94,7 +81,7 @@ class Frame(NamedTuple):
     has_next: bool
 
 
-class VirtualKITTI2:
+class VirtualKITTI2(DatasetReader[Frame]):
     """Frames of Virtual KITTI 2 with the labels of five tasks.
 
     Depth is planar z [m], valid up to 80 m; flow is in pixels of the source frame; scene flow [m] is the
@@ -128,9 +115,8 @@ class VirtualKITTI2:
         variations: Sequence[str] = VARIATIONS,
         pixel_origin: int = 0,
     ) -> None:
-        self.split = check_split(self.name, split, self.splits)
+        super().__init__(root, split)
         self.pixel_origin = pixel_origin
-        self.root = require_folder(root, self.name)
         scenes = TRAIN_SCENES if split == "train" else TEST_SCENES
         self.frames = [
             frame
@@ -139,19 +125,13 @@ class VirtualKITTI2:
             for camera in CAMERAS
             for frame in self._list(scene, variation, camera)
         ]
-        if not self.frames:
-            expected = f"{{{','.join(scenes)}}}/*/frames/rgb/Camera_*/rgb_*.jpg"
-            raise EmptySplitError(f"vkitti2 ({split} split): no {expected} in {self.root}.")
+        self.require_frames(f"{{{','.join(scenes)}}}/*/frames/rgb/Camera_*/rgb_*.jpg in {self.root}")
         self._with_next = [index for index, frame in enumerate(self.frames) if frame.has_next]
         self._intrinsics: dict[Path, dict[tuple[int, int], tuple[float, float, float, float]]] = {}
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
     def indices(self, task: str) -> Sequence[int]:
         """All frames; for the flows, those that are followed by another one."""
-        check_task(self.name, task, self.tasks)
-        return self._with_next if task in ("optical_flow", "scene_flow") else range(len(self.frames))
+        return self._with_next if task in FLOWS else super().indices(task)
 
     def load(self, index: int, task: str) -> Sample:
         """One frame, or pair of frames for the flows, with one label; see the class.
@@ -160,13 +140,15 @@ class VirtualKITTI2:
             ValueError: no such task here, or a flow is asked for the last frame of a sequence.
             FileNotFoundError: a file of the frame is missing.
         """
-        check_task(self.name, task, self.tasks)
-        frame = self.frames[index]
+        if task in FLOWS and not self.frames[index].has_next:
+            raise ValueError(f"vkitti2 frame {index} ends its sequence: it has no {task}; use indices().")
+        return super().load(index, task)
+
+    def read_frame(self, frame: Frame, task: str) -> LabelledFrame:
+        """The files of a frame, and of the next one for the flows; see ``load``."""
         image_next = None
-        if task in ("optical_flow", "scene_flow"):
-            if not frame.has_next:
-                raise ValueError(f"vkitti2 frame {index} ends its sequence: it has no {task}; use indices().")
-            image_next = image_tensor(read_rgb(self._path(frame._replace(number=frame.number + 1), "rgb")))
+        if task in FLOWS:
+            image_next = read_rgb(self._path(frame._replace(number=frame.number + 1), "rgb"))
         label, valid = {
             "semantic": self._semantic,
             "normal": self._normal,
@@ -174,13 +156,11 @@ class VirtualKITTI2:
             "optical_flow": self._optical_flow,
             "scene_flow": self._scene_flow,
         }[task](frame)
-        return Sample(
-            image=image_tensor(read_rgb(self._path(frame, "rgb"))),
+        return LabelledFrame(
+            image=read_rgb(self._path(frame, "rgb")),
             image_next=image_next,
-            target=label_tensor(label),
-            valid=mask_tensor(valid),
-            task=task,
-            dataset=self.name,
+            label=label,
+            valid=valid,
             key=f"{frame.scene}/{frame.variation}/{frame.camera}/{frame.number:05d}",
         )
 

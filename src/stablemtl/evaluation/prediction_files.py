@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stablemtl.data.sample import Dataset, Sample
+from stablemtl.data.sample import Dataset, DatasetWrapper, Sample
 from stablemtl.evaluation.benchmark import Benchmark
 from stablemtl.evaluation.prediction_reading import as_ids, read_values
 from stablemtl.tasks import TASKS, build_task
@@ -145,29 +145,13 @@ class FilePredictor:
         return torch.from_numpy(numbers.transpose(2, 0, 1).copy())
 
 
-class Predicted:
+class Predicted(DatasetWrapper):
     """A dataset whose frames without a prediction cannot be read: an evaluation lists them and goes on."""
 
     def __init__(self, dataset: Dataset, predictor: FilePredictor) -> None:
         """``predictor``: of the benchmark that the dataset was opened for."""
-        self.dataset, self.predictor = dataset, predictor
-
-    @property
-    def name(self) -> str:
-        """Of the dataset."""
-        return self.dataset.name
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Of the dataset."""
-        return self.dataset.tasks
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def indices(self, task: str) -> Sequence[int]:
-        """Of the dataset, with a prediction or without."""
-        return self.dataset.indices(task)
+        super().__init__(dataset)
+        self.predictor = predictor
 
     def load(self, index: int, task: str) -> Sample:
         """A sample of the dataset.

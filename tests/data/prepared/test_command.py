@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from stablemtl import cli
+from stablemtl import __version__, cli
 from stablemtl.data import open_datasets
 
 
@@ -64,6 +65,68 @@ def test_prepare_then_verify(command, data_root, tmp_path):
     shard.unlink()
     assert command(data_root, "--out", out, *SMALL, "--datasets", "vkitti2")[0] == 0
     assert command("--verify", "--out", out)[0] == 0
+
+
+def test_json(command, fakes, tmp_path):
+    fakes.write_flyingchairs(tmp_path / "data" / "FlyingChairs_release")
+    (tmp_path / "data" / "FlyingChairs_release" / "data" / "00003_img2.ppm").write_bytes(b"damaged")
+    out = tmp_path / "out"
+    arguments = (tmp_path / "data", "--out", out, *SMALL, "--json")
+    status, shown, errors = command(*arguments)
+    assert (status, shown) == (2, "")
+    assert errors.count("\n") == 1
+    status, shown, errors = command(*arguments, "--on-error", "skip")
+    assert status == 0
+    assert errors.startswith("left out, train split: flyingchairs optical_flow, sample 1: ")
+    found = json.loads(shown)
+    folder = out / "FlyingChairs_release"
+    train, held_out = found.pop("splits")
+    (skipped,) = train.pop("skipped")
+    assert (skipped["index"], skipped["task"]) == (1, "optical_flow")
+    assert "00003_img2.ppm" in skipped["error"]
+    assert train.pop("seconds") > 0
+    assert train == {
+        "dataset": "flyingchairs",
+        "split": "train",
+        "parts": ["train"],
+        "folder": str(folder),
+        "samples": 1,
+        "frames": 2,
+        "bytes": sum(path.stat().st_size for path in (folder / "train").glob("*.arrow")),
+        "new": 1,
+    }
+    assert (held_out["parts"], held_out["skipped"]) == (["val", "test"], [])
+    assert found.pop("seconds") > 0
+    size = sum(path.stat().st_size for path in out.rglob("*.arrow"))
+    assert found == {
+        "stablemtl": __version__,
+        "root": str(tmp_path / "data"),
+        "out": str(out),
+        "samples": 2,
+        "new": 2,
+        "bytes": size,
+        "skipped": 1,
+    }
+
+    status, shown, errors = command("--verify", "--out", out, "--json")
+    assert (status, errors) == (0, "")
+    found = json.loads(shown)
+    assert found.pop("seconds") > 0
+    document = {
+        "stablemtl": __version__,
+        "out": str(out),
+        "folders": [str(folder)],
+        "bytes": size,
+        "problems": [],
+    }
+    assert found == document
+    shard = next((folder / "train").glob("frames-*.arrow"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    status, shown, errors = command("--verify", "--out", out, "--json")
+    assert status == 1
+    (problem,) = json.loads(shown)["problems"]
+    assert problem.startswith(f"{shard} was altered")
+    assert errors.startswith(f"{problem}\nfound: 1. ")
 
 
 def test_out_lies_in_the_data_folder_by_default(command, fakes, tmp_path):

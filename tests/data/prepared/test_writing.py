@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -206,7 +207,7 @@ def test_a_failure_ends_the_run_after_what_is_finished(tmp_path, monkeypatch, fa
 
 def test_what_a_process_does(data_root, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_pool, "_worker", None)
-    counter, stop = prepare_pool.multiprocessing.Value("q", 0), prepare_pool.threading.Event()
+    counter, stop = prepare_pool.multiprocessing.Value("q", 0), threading.Event()
     job = job_of(open_datasets(data_root)["vkitti2"], tmp_path)
     signals = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
@@ -235,8 +236,6 @@ def test_a_process_of_a_system_without_signal_masks(monkeypatch):
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-    with prepare_pool._interrupts_blocked():
-        pass
 
 
 def test_a_full_disk_leaves_nothing_half_written(data_root, tmp_path, monkeypatch, whole):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 from stablemtl.data.prepared.block import Job, OnError, make_block
 from stablemtl.data.prepared.layout import Block
+from stablemtl.processes import run_calls, start_process
 
 _POLL_S = 0.2
 
@@ -88,17 +84,9 @@ def _in_processes(
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_process, initargs=(tuple(jobs), counter, stop)
     )
-    waiting = iter(todo)
-    running: set[Future[Made]] = set()
+    calls = ((job, number, on_error) for job, number in todo)
     try:
-        while True:
-            # One more than can run keeps all busy.
-            while len(running) <= workers and (place := next(waiting, None)) is not None:
-                with _interrupts_blocked():
-                    running.add(pool.submit(_make, *place, on_error))
-            if not running:
-                return
-            done, running = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+        for done in run_calls(pool, _make, calls, processes=workers, poll_s=_POLL_S):
             report(counter.value)
             # What is finished first: a failure ends the run.
             for future in sorted(done, key=lambda future: future.exception() is not None):
@@ -146,37 +134,9 @@ def _make(job: int, number: int, on_error: OnError) -> Made:
 
 
 def _start_process(jobs: tuple[Job, ...], counter: Any, stop: Any) -> None:
-    """Prepare a process: one thread, deaf to Ctrl-C, ends with the process that started it."""
-    import cv2
     import torch
 
     global _worker
     _worker = _Worker(jobs, counter, stop)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    else:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)
+    start_process()
     torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes started in here never see Ctrl-C, which a terminal sends to all: this process decides."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and unblocks then
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
