@@ -84,6 +84,8 @@ class PredictConfig:
     """Number type of the network; float16 needs a GPU."""
     optimize: Literal["none", "exact", "fast"] = "none"
     """exact: what is quicker on this device and gives the same numbers; fast: what gives about the same."""
+    tiny_codec: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """With --optimize fast: a small autoencoder (folder or hub id) in place of the codec."""
     single_stream: bool = False
     """Use the auxiliary network alone: faster, less accurate."""
     processing_resolution: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

@@ -69,6 +69,8 @@ def check(config: PredictConfig, kind: Kind) -> None:
         raise ValueError(f"--video options do not go with {_NAMES[kind]}. Leave them out.")
     if config.batch_size is not None and config.batch_size < 1:
         raise ValueError(f"--batch-size must be 1 or more, got {config.batch_size}.")
+    if config.tiny_codec is not None and config.optimize != "fast":
+        raise ValueError("--tiny-codec changes the maps a little. Give --optimize fast as well.")
     check_options(options_of(config))
     if config.out.exists() and not config.out.is_dir():
         raise ValueError(f"--out {config.out} is a file. Name a folder.")
@@ -93,5 +95,7 @@ def options_of(config: PredictConfig) -> PredictorOptions:
         flips=("horizontal",) if config.ensemble_flips else (),
         confidence=config.confidence,
         field_of_view=config.field_of_view,
-        computed_as=config.dtype if config.optimize == "none" else f"{config.dtype}, {config.optimize}",
+        computed_as=", ".join(
+            filter(None, (config.dtype, config.optimize.replace("none", ""), config.tiny_codec))
+        ),
     )

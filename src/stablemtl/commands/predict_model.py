@@ -50,7 +50,8 @@ def load_model(config: PredictConfig) -> LoadedModel:
     dtype: torch.dtype = getattr(torch, config.dtype)
     pipe: Any = StableMTLPipeline.from_pretrained(config.model, torch_dtype=dtype, device=device)
     if config.optimize != "none":
-        pipe = pipe.optimize(config.optimize)
+        choices = {} if config.tiny_codec is None else {"tiny_codec": config.tiny_codec}
+        pipe = pipe.optimize(config.optimize, **choices)
     return LoadedModel(pipe=pipe, folder=folder, device=device)
 
 
@@ -61,6 +62,7 @@ def _load_exported(config: PredictConfig) -> LoadedModel:
         ("--device", config.device, ("auto", "cpu")),
         ("--dtype", config.dtype, ("float32",)),
         ("--optimize", config.optimize, ("none",)),
+        ("--tiny-codec", config.tiny_codec, (None,)),
     ):
         if value not in default:
             raise ValueError(
