@@ -62,6 +62,8 @@ class Metric(Protocol):
             target: ground truth in physical units, shape of ``pred``.
             valid: True where ``target`` was measured, bool, shape (B, 1, H, W) or (B, H, W). An image without
                 a valid pixel adds nothing.
+        Raises:
+            ValueError: shapes disagree, or ``valid`` is not bool.
         """
         ...
 
@@ -92,16 +94,25 @@ class Metric(Protocol):
             pred, target, valid: as in :meth:`update`.
         Returns:
             In the unit of ``target``, shape (B, C, H, W), all pixels.
+        Raises:
+            ValueError: shapes disagree, or ``valid`` is not bool.
         """
         ...
 
     def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """The error of each pixel after :meth:`fit`, shape (B, 1, H, W) float64; nan where not valid."""
+        """The error of each pixel after :meth:`fit`, shape (B, 1, H, W) float64; nan where not valid.
+
+        Raises:
+            ValueError: shapes disagree, or ``valid`` is not bool.
+        """
         ...
 
 
 class Task(Protocol):
-    """The operations of one task. Implementations are immutable; two equal ones have equal options."""
+    """The operations of one task. Implementations are immutable; two equal ones have equal options.
+
+    What most implementations do alike is in :class:`stablemtl.tasks.map_task.MapTask`.
+    """
 
     @property
     def spec(self) -> TaskSpec:
@@ -122,11 +133,17 @@ class Task(Protocol):
             valid: True where ``target`` was measured, bool, shape (B, 1, H, W).
         Returns:
             Image in [-1, 1], shape (B, 3, H, W), finite everywhere.
+        Raises:
+            ValueError: shapes disagree, or ``valid`` is not bool.
         """
         ...
 
     def decode(self, image: Tensor) -> Tensor:
-        """Image of the latent codec, shape (B, 3, H, W), to a prediction [unit], shape (B, C, H, W)."""
+        """Image of the latent codec, shape (B, 3, H, W), to a prediction [unit], shape (B, C, H, W).
+
+        Raises:
+            ValueError: the image has another shape, or is not floating point.
+        """
         ...
 
     def metric(self, *args: Any, **kwargs: Any) -> Metric:
@@ -142,7 +159,11 @@ class Task(Protocol):
         ...
 
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
-        """The target at another (height, width). Shape (..., C, H, W)."""
+        """The target at another (height, width). Shape (..., C, H, W).
+
+        Raises:
+            ValueError: a side of ``size`` is below 1.
+        """
         ...
 
     def resize_prediction(self, pred: Tensor, size: tuple[int, int]) -> Tensor:
@@ -150,11 +171,7 @@ class Task(Protocol):
         ...
 
     def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
+        self, values: Tensor, valid: Tensor | None = None, *, value_range: tuple[float, float] | None = None
     ) -> Tensor:
         """Prediction or target as uint8 colours, shape (B, 3, H, W); unusable pixels are black.
 
@@ -164,6 +181,8 @@ class Task(Protocol):
             value_range: lowest and highest value that the colours span [unit], so that several images can be
                 compared; each image's own by default. Without effect where ``spec.stretched_colors`` is
                 False: such colours mean the same in every image anyway.
+        Raises:
+            ValueError: shapes disagree, ``valid`` is not bool, or ``value_range`` is empty or not finite.
         """
         ...
 

@@ -53,6 +53,16 @@ def as_valid(valid: Tensor, maps: Tensor, spec: TaskSpec) -> Tensor:
     return mask.to(maps.device)
 
 
+def as_label(target: Tensor, valid: Tensor, spec: TaskSpec) -> tuple[Tensor, Tensor]:
+    """The arguments of ``encode``, checked and as (B, C, H, W) and (B, 1, H, W).
+
+    Raises:
+        ValueError: shapes disagree, or ``valid`` is not bool.
+    """
+    maps = as_maps(target, spec, "target")
+    return maps, as_valid(valid, maps, spec)
+
+
 def as_pair(pred: Tensor, target: Tensor, valid: Tensor, spec: TaskSpec) -> tuple[Tensor, Tensor, Tensor]:
     """The arguments of a metric, checked and as (B, C, H, W), (B, C, H, W) and (B, 1, H, W), on the CPU.
 

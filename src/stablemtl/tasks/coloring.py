@@ -90,14 +90,8 @@ def flow_wheel() -> Tensor:
     corners = torch.tensor(
         [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0)], dtype=torch.float32
     )
-    steps = (
-        15,
-        6,
-        4,
-        11,
-        13,
-        6,
-    )  # red-yellow, yellow-green, green-cyan, cyan-blue, blue-magenta, magenta-red
+    # red-yellow, yellow-green, green-cyan, cyan-blue, blue-magenta, magenta-red
+    steps = (15, 6, 4, 11, 13, 6)
     segments = []
     for start, end, count in zip(corners[:-1], corners[1:], steps, strict=True):
         fraction = torch.arange(count)[:, None] / count

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec, choose
-from stablemtl.tasks.checks import as_image, as_maps, as_valid
+from stablemtl.tasks.checks import as_image, as_label
 from stablemtl.tasks.coloring import prepare, spectral, stretch, to_bytes
 from stablemtl.tasks.depth_metrics import DepthMetric
-from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
+from stablemtl.tasks.geometry import resize_nearest
+from stablemtl.tasks.map_task import MapTask
+from stablemtl.tasks.unit_range import decode_unit_range, encode_unit_range
 
 _NEAR_M, _FAR_M = 0.5, 80.0  # range of the logarithmic encoding unless told otherwise
 
@@ -28,19 +30,19 @@ class LinearDepth:
         """Depth (B, 1, H, W) to [-1, 1]; 0 everywhere for an image without two different valid depths."""
         maps = depth_m.float()
         measured = valid & maps.isfinite() & (maps > 0)
-        encoded = torch.zeros_like(maps)
+        fraction = torch.full_like(maps, 0.5)
         for index, mask in enumerate(measured):
             if not mask.any():
                 continue
             levels = torch.tensor([0.02, 0.98], device=maps.device)
             low, high = torch.quantile(maps[index][mask], levels)
             if high > low:
-                encoded[index] = (maps[index] - low) / (high - low) * 2 - 1
-        return encoded.nan_to_num(-1.0, 1.0, -1.0).clamp(-1.0, 1.0)
+                fraction[index] = (maps[index] - low) / (high - low)
+        return encode_unit_range(fraction)
 
     def decode(self, encoded: Tensor) -> Tensor:
         """[-1, 1] to relative depth in [0, 1]."""
-        return (encoded.clamp(-1.0, 1.0) + 1) / 2
+        return decode_unit_range(encoded)
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,18 @@ class LogDepth:
 
     def encode(self, depth_m: Tensor, valid: Tensor) -> Tensor:
         """Depth (B, 1, H, W) to [-1, 1]; what is not finite counts as near, +infinity as far."""
-        clipped = (
-            depth_m.float().nan_to_num(self.near_m, self.far_m, self.near_m).clamp(self.near_m, self.far_m)
-        )
-        return ((clipped / self.near_m).log() / math.log(self.far_m / self.near_m) * 2 - 1).clamp(-1.0, 1.0)
+        finite = depth_m.float().nan_to_num(self.near_m, self.far_m, self.near_m)
+        ratio = finite.clamp(self.near_m, self.far_m) / self.near_m
+        return encode_unit_range(ratio.log() / math.log(self.far_m / self.near_m))
 
     def decode(self, encoded: Tensor) -> Tensor:
         """[-1, 1] to depth in [near_m, far_m]."""
-        fraction = (encoded.clamp(-1.0, 1.0) + 1) / 2
-        return (self.near_m * (fraction * math.log(self.far_m / self.near_m)).exp()).clamp(
-            self.near_m, self.far_m
-        )
+        ratio = (decode_unit_range(encoded) * math.log(self.far_m / self.near_m)).exp()
+        return (self.near_m * ratio).clamp(self.near_m, self.far_m)
 
 
 @dataclass(frozen=True)
-class Depth:
+class Depth(MapTask):
     """Planar depth with one of two encodings."""
 
     encoding: LinearDepth | LogDepth = LinearDepth()
@@ -113,14 +112,8 @@ class Depth:
         return {"encoding": "linear"}
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
-        """Depth [m], shape (B, 1, H, W), to a grey image (B, 3, H, W) in [-1, 1].
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        depth_m = as_maps(target, self.spec, "target")
-        encoded = self.encoding.encode(depth_m, as_valid(valid, depth_m, self.spec))
-        return encoded.repeat(1, 3, 1, 1)
+        """Depth [m], shape (B, 1, H, W), to a grey image (B, 3, H, W) in [-1, 1]."""
+        return self.encoding.encode(*as_label(target, valid, self.spec)).repeat(1, 3, 1, 1)
 
     def decode(self, image: Tensor) -> Tensor:
         """Mean of the three channels, clipped and mapped back, shape (B, 1, H, W)."""
@@ -132,28 +125,12 @@ class Depth:
         """Figures of depth; predictions are clipped to the range [m] (default KITTI; DIODE: 0.6 to 350)."""
         return DepthMetric(self.spec, align=align, min_depth_m=min_depth_m, max_depth_m=max_depth_m)
 
-    def hflip(self, target: Tensor) -> Tensor:
-        """Mirrored."""
-        return mirror(target)
-
-    def vflip(self, target: Tensor) -> Tensor:
-        """Turned upside down."""
-        return upside_down(target)
-
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest: a mean across an edge would be a depth that is not there."""
         return resize_nearest(target, size)
 
-    def resize_prediction(self, pred: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear."""
-        return resize_smooth(pred, size)
-
     def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
+        self, values: Tensor, valid: Tensor | None = None, *, value_range: tuple[float, float] | None = None
     ) -> Tensor:
         """``Spectral`` from red (near) to blue (far), uint8 (B, 3, H, W).
 

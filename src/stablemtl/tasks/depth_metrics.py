@@ -16,10 +16,13 @@ from stablemtl.tasks.reductions import (
     valid_pixels,
 )
 
+_NAMES = (
+    "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "delta1", "delta2", "delta3", "i_rmse", "silog"
+)  # fmt: skip
 _LEAST_PRED_M = 1e-6  # keeps logarithms and inverses of clipped predictions finite
 
 
-class DepthMetric:
+class DepthMetric(RunningMeans):
     r"""Running figures of depth: per image, then averaged over images.
 
     With ``align``, scale and shift are fitted to each image's target by least squares in depth space; then
@@ -41,22 +44,9 @@ class DepthMetric:
                 f"min_depth_m and max_depth_m must satisfy 0 <= min_depth_m < max_depth_m, "
                 f"got {min_depth_m} and {max_depth_m}"
             )
+        super().__init__(_NAMES)
         self._spec, self._align = spec, align
         self._range_m = (max(min_depth_m, _LEAST_PRED_M), max_depth_m)
-        self._means = RunningMeans(
-            (
-                "abs_rel",
-                "sq_rel",
-                "rmse",
-                "rmse_log",
-                "log10",
-                "delta1",
-                "delta2",
-                "delta3",
-                "i_rmse",
-                "silog",
-            )
-        )
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`.
@@ -71,23 +61,7 @@ class DepthMetric:
                     f"depth target must be above 0 m at valid pixels, got {truth.min().item()}. "
                     f"Mark such pixels invalid: `valid & (target > 0)`."
                 )
-            self._means.add(depth_figures(self._fit(depth, depth, truth), truth))
-
-    def compute(self) -> dict[str, float]:
-        """Means over images."""
-        return self._means.compute()
-
-    def reset(self) -> None:
-        """Forget everything added."""
-        self._means.reset()
-
-    def state(self) -> Tensor:
-        """Sums of the figures, then their weights."""
-        return self._means.state()
-
-    def merge(self, state: Tensor) -> None:
-        """Add the ``state`` of another metric like this one."""
-        self._means.merge(state)
+            self.add(depth_figures(self._fit(depth, depth, truth), truth))
 
     def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """See :meth:`stablemtl.tasks.base.Metric.fit`."""

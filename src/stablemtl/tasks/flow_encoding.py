@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ class PerImageFlow:
     Zero motion stays 0 and signs are kept; the scale is lost. Deviation: the published code takes the maximum
     over all pixels, we take it over valid ones, so that garbage at unmeasured pixels cannot squash the rest.
     """
+
+    scale: ClassVar[None] = None
+    """None: it is lost."""
 
     def encode(self, flow: Tensor, valid: Tensor) -> Tensor:
         """Motion (B, C, H, W) to [-1, 1]; 0 where not finite or where a channel does not move."""
@@ -99,3 +103,10 @@ def build_flow_encoding(
                 f"{name} belongs to encoding='calibrated', got {name}={value} with encoding='per_image'"
             )
     return PerImageFlow()
+
+
+def flow_options(encoding: FlowEncoding, *, unit: str) -> dict[str, str | float]:
+    """What gives the encoding again: the options of a task that counts in ``unit``, ``px`` or ``m``."""
+    if isinstance(encoding, CalibratedFlow):
+        return {"encoding": "calibrated", f"scale_{unit}": encoding.scale, f"knee_{unit}": encoding.knee}
+    return {"encoding": "per_image"}

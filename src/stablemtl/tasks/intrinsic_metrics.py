@@ -12,22 +12,21 @@ from stablemtl.tasks.base import TaskSpec, choose
 from stablemtl.tasks.checks import as_pair
 from stablemtl.tasks.reductions import RunningMeans, least_squares_scale, masked_map
 
+RmseOver = Literal["pixels", "values"]
+_AVERAGES: dict[str, bool] = {"pixels": True, "values": False}
 _WINDOW, _STRIDE = 16, 8  # LMSE windows [px]
 _LEAST_ENERGY = 1e-5  # below this a window's prediction is taken as black
 _SSIM_WINDOW = 7  # scikit-image's default [px]
-_AVERAGES = {"pixels": True, "values": False}
 
 
-class IntrinsicMetric:
+class IntrinsicMetric(RunningMeans):
     """Running ``rmse``, ``ssim`` and ``lmse`` of maps known up to one scale; each per image, then averaged.
 
     Source: the protocol of StableMTL on MIDIntrinsics, arXiv 2506.08013, sections 4 and B.1; LMSE after
     Grosse et al., ICCV 2009, doi:10.1109/ICCV.2009.5459428.
     """
 
-    def __init__(
-        self, spec: TaskSpec, *, align: bool = True, rmse_over: Literal["pixels", "values"] = "pixels"
-    ) -> None:
+    def __init__(self, spec: TaskSpec, *, align: bool = True, rmse_over: RmseOver = "pixels") -> None:
         """Start empty.
 
         Args:
@@ -38,40 +37,21 @@ class IntrinsicMetric:
         Raises:
             ValueError: ``rmse_over`` is neither.
         """
+        super().__init__(("rmse", "ssim", "lmse"))
         over_pixels = choose("rmse_over", rmse_over, _AVERAGES)
         self._spec, self._align = spec, align
         self._rmse_factor = 1.0 if over_pixels else spec.channels**-0.5
-        self._means = RunningMeans(("rmse", "ssim", "lmse"))
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`.
 
         SSIM looks at the whole image, unmeasured pixels included (they count as 0 where not finite). It needs
         a side of 7 pixels, LMSE one of 16: smaller images add nothing to these figures.
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
         """
         pred, target, valid = as_pair(pred, target, valid, self._spec)
         for one_pred, one_target, mask in zip(pred.double(), target.double(), valid, strict=True):
             if mask.any():
-                self._means.add(self._figures(_fill(one_pred, mask), _fill(one_target, mask), mask))
-
-    def compute(self) -> dict[str, float]:
-        """Means over images."""
-        return self._means.compute()
-
-    def reset(self) -> None:
-        """Forget everything added."""
-        self._means.reset()
-
-    def state(self) -> Tensor:
-        """Sums of the figures, then their weights."""
-        return self._means.state()
-
-    def merge(self, state: Tensor) -> None:
-        """Add the ``state`` of another metric like this one."""
-        self._means.merge(state)
+                self.add(self._figures(_fill(one_pred, mask), _fill(one_target, mask), mask))
 
     def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """See :meth:`stablemtl.tasks.base.Metric.fit`."""

@@ -7,51 +7,40 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec
-from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
+from stablemtl.tasks.checks import as_image, as_label, as_pair
 from stablemtl.tasks.coloring import prepare, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_smooth, unit_vectors, upside_down
+from stablemtl.tasks.geometry import resize_smooth, unit_vectors
+from stablemtl.tasks.map_task import MapTask
 from stablemtl.tasks.reductions import RunningMeans, angle_deg, masked_map, valid_pixels
 
 _WITHIN_DEG = 11.25
 
 
 @dataclass(frozen=True)
-class Normal:
+class Normal(MapTask):
     """Unit vectors, encoded as they are."""
 
-    @property
-    def spec(self) -> TaskSpec:
-        """Description of the task."""
-        return TaskSpec(
-            name="normal",
-            prompt="normal",
-            channels=3,
-            frames=1,
-            unit="unit vector",
-            value_range=(-1.0, 1.0),
-            headline="mean_angular_error",
-            higher_is_better=False,
-            convention=(
-                "unit vector pointing away from the camera, in camera axes x right, y down, z forward: "
-                "a wall seen head-on is (0, 0, 1), a floor (0, 1, 0)."
-            ),
-            scale_known=True,
-            shift_known=True,
-        )
-
-    @property
-    def options(self) -> dict[str, str | float]:
-        """Nothing to choose."""
-        return {}
+    vectors = True
+    spec = TaskSpec(
+        name="normal",
+        prompt="normal",
+        channels=3,
+        frames=1,
+        unit="unit vector",
+        value_range=(-1.0, 1.0),
+        headline="mean_angular_error",
+        higher_is_better=False,
+        convention=(
+            "unit vector pointing away from the camera, in camera axes x right, y down, z forward: "
+            "a wall seen head-on is (0, 0, 1), a floor (0, 1, 0)."
+        ),
+        scale_known=True,
+        shift_known=True,
+    )
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
-        """Unit vectors (B, 3, H, W) as they are, clipped; components that are not finite become 0.
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        vectors = as_maps(target, self.spec, "target")
-        as_valid(valid, vectors, self.spec)
+        """Unit vectors (B, 3, H, W) as they are, clipped; components that are not finite become 0."""
+        vectors, _ = as_label(target, valid, self.spec)
         return vectors.float().nan_to_num(0.0, 0.0, 0.0).clamp(-1.0, 1.0)
 
     def decode(self, image: Tensor) -> Tensor:
@@ -62,14 +51,6 @@ class Normal:
         """Angular errors; there is nothing to align."""
         return NormalMetric(self.spec)
 
-    def hflip(self, target: Tensor) -> Tensor:
-        """Mirrored, x negated."""
-        return mirror(target, negate_x=True)
-
-    def vflip(self, target: Tensor) -> Tensor:
-        """Turned upside down, y negated."""
-        return upside_down(target, negate_y=True)
-
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear, then normalised."""
         return unit_vectors(resize_smooth(target, size))
@@ -79,58 +60,36 @@ class Normal:
         return unit_vectors(resize_smooth(pred, size))
 
     def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
+        self, values: Tensor, valid: Tensor | None = None, *, value_range: tuple[float, float] | None = None
     ) -> Tensor:
         """Components from [-1, 1] to RGB, uint8 (B, 3, H, W)."""
         vectors, usable = prepare(values, valid, self.spec)
         return to_bytes((vectors + 1) / 2, usable)
 
 
-class NormalMetric:
-    """Running angular errors [deg]: per image, then averaged over images. Lengths do not matter."""
+class NormalMetric(RunningMeans):
+    """Running angular errors: per image, then averaged over images. Lengths do not matter.
+
+    ``mean_angular_error`` and ``median_angular_error`` are in degrees, ``within_11.25`` is the share in
+    [0, 1] of pixels less than 11.25 degrees off. A vector of length 0 is 90 degrees off.
+    """
 
     def __init__(self, spec: TaskSpec) -> None:
         """Start empty."""
+        super().__init__(("mean_angular_error", "median_angular_error", "within_11.25"))
         self._spec = spec
-        self._means = RunningMeans(("mean_angular_error", "median_angular_error", "within_11.25"))
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
-        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`.
-
-        A vector of length 0 is 90 degrees off.
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
+        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`."""
         for predicted, measured in valid_pixels(*as_pair(pred, target, valid, self._spec)):
             error = angle_deg(predicted, measured)  # (N,)
-            self._means.add(
+            self.add(
                 {
                     "mean_angular_error": error.mean(),
                     "median_angular_error": error.median(),
                     "within_11.25": (error < _WITHIN_DEG).double().mean(),
                 }
             )
-
-    def compute(self) -> dict[str, float]:
-        """Errors in degrees, and the share in [0, 1] of pixels less than 11.25 degrees off."""
-        return self._means.compute()
-
-    def reset(self) -> None:
-        """Forget everything added."""
-        self._means.reset()
-
-    def state(self) -> Tensor:
-        """Sums of the figures, then their weights."""
-        return self._means.state()
-
-    def merge(self, state: Tensor) -> None:
-        """Add the ``state`` of another metric like this one."""
-        self._means.merge(state)
 
     def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """The prediction at unit length; there is nothing to align."""

@@ -7,27 +7,29 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec
-from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
+from stablemtl.tasks.checks import as_image, as_label
 from stablemtl.tasks.coloring import flow_colors, longest_of, prepare, to_bytes
-from stablemtl.tasks.flow_encoding import CalibratedFlow, FlowEncoding, PerImageFlow, build_flow_encoding
-from stablemtl.tasks.flow_metrics import end_point_errors, fit_flow
-from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
-from stablemtl.tasks.reductions import RunningMeans, angle_deg, valid_pixels, vector_length
+from stablemtl.tasks.flow_encoding import FlowEncoding, PerImageFlow, build_flow_encoding, flow_options
+from stablemtl.tasks.flow_metrics import FlowMetric
+from stablemtl.tasks.geometry import resize_nearest, resize_smooth
+from stablemtl.tasks.map_task import MapTask
+from stablemtl.tasks.reductions import angle_deg, vector_length
 
 _SCALE_PX = 16.0  # of the calibrated encoding unless told otherwise
 _FL_ERROR_PX, _FL_SHARE = 3.0, 0.05
 
 
 @dataclass(frozen=True)
-class OpticalFlow:
+class OpticalFlow(MapTask):
     """Motion in the image plane, relative per image or in pixels."""
 
+    vectors = True
     encoding: FlowEncoding = field(default_factory=PerImageFlow)
 
     @property
     def spec(self) -> TaskSpec:
         """Description of the task, in accord with the encoding."""
-        scale = self.encoding.scale if isinstance(self.encoding, CalibratedFlow) else None
+        scale = self.encoding.scale
         unit = "in pixels" if scale else "relative to an unknown scale per channel; targets are in pixels"
         return TaskSpec(
             name="optical_flow",
@@ -48,18 +50,11 @@ class OpticalFlow:
     @property
     def options(self) -> dict[str, str | float]:
         """``encoding``, and ``scale_px`` and ``knee_px`` of the calibrated one."""
-        if isinstance(self.encoding, CalibratedFlow):
-            return {"encoding": "calibrated", "scale_px": self.encoding.scale, "knee_px": self.encoding.knee}
-        return {"encoding": "per_image"}
+        return flow_options(self.encoding, unit="px")
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
-        """Flow [px], shape (B, 2, H, W), to an image (B, 3, H, W) in [-1, 1] whose channels are (u, v, u).
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        flow = as_maps(target, self.spec, "target")
-        return self.encoding.encode(flow, as_valid(valid, flow, self.spec))[:, [0, 1, 0]]
+        """Flow [px], shape (B, 2, H, W), to an image (B, 3, H, W) in [-1, 1] whose channels are (u, v, u)."""
+        return self.encoding.encode(*as_label(target, valid, self.spec))[:, [0, 1, 0]]
 
     def decode(self, image: Tensor) -> Tensor:
         """Channels 0 and 1, clipped and mapped back, shape (B, 2, H, W)."""
@@ -68,14 +63,6 @@ class OpticalFlow:
     def metric(self, *, align: bool = True) -> OpticalFlowMetric:
         """``epe`` [px], ``fl_all`` and ``angle`` [deg]."""
         return OpticalFlowMetric(self.spec, align=align)
-
-    def hflip(self, target: Tensor) -> Tensor:
-        """Mirrored, u negated."""
-        return mirror(target, negate_x=True)
-
-    def vflip(self, target: Tensor) -> Tensor:
-        """Turned upside down, v negated."""
-        return upside_down(target, negate_y=True)
 
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest; u is multiplied by the ratio of the widths, v by that of the heights."""
@@ -87,11 +74,7 @@ class OpticalFlow:
         return resized * _ratio(pred, size) if self.spec.scale_known else resized
 
     def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
+        self, values: Tensor, valid: Tensor | None = None, *, value_range: tuple[float, float] | None = None
     ) -> Tensor:
         """Middlebury colours relative to the image's longest vector, uint8 (B, 3, H, W).
 
@@ -101,7 +84,7 @@ class OpticalFlow:
         return to_bytes(flow_colors(flow, longest_of(value_range)), usable)
 
 
-class OpticalFlowMetric:
+class OpticalFlowMetric(FlowMetric):
     """Running errors over all valid pixels of all images, after a non-negative scale per image and channel.
 
     ``epe``: mean end-point error [px]. ``fl_all``: share in [0, 1] of pixels with an error above 3 px and
@@ -111,50 +94,18 @@ class OpticalFlowMetric:
 
     def __init__(self, spec: TaskSpec, *, align: bool = True) -> None:
         """``align=False`` takes the prediction as pixels."""
-        self._spec, self._align = spec, align
-        self._means = RunningMeans(("epe", "fl_all", "angle"))
+        super().__init__(spec, ("epe", "fl_all", "angle"), align=align)
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
-        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`.
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        pred, target, valid = as_pair(pred, target, valid, self._spec)
-        fitted = fit_flow(pred, target, valid, align=self._align)
-        for flow, truth in valid_pixels(fitted, target, valid):  # (2, N) each
+        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`."""
+        for flow, truth in self.fitted_pixels(pred, target, valid):  # (2, N) each
             error, length = vector_length(flow - truth), vector_length(truth)
             outlier = (error > _FL_ERROR_PX) & (error > _FL_SHARE * length)
-            self._means.add({"epe": error.mean(), "fl_all": outlier.double().mean()}, weight=len(error))
+            self.add({"epe": error.mean(), "fl_all": outlier.double().mean()}, weight=len(error))
             moving = length > 0
             if moving.any():
                 angle = angle_deg(flow[:, moving], truth[:, moving])
-                self._means.add({"angle": angle.mean()}, weight=len(angle))
-
-    def compute(self) -> dict[str, float]:
-        """Means over pixels."""
-        return self._means.compute()
-
-    def reset(self) -> None:
-        """Forget everything added."""
-        self._means.reset()
-
-    def state(self) -> Tensor:
-        """Sums of the figures, then their weights."""
-        return self._means.state()
-
-    def merge(self, state: Tensor) -> None:
-        """Add the ``state`` of another metric like this one."""
-        self._means.merge(state)
-
-    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """See :meth:`stablemtl.tasks.base.Metric.fit`."""
-        return fit_flow(*as_pair(pred, target, valid, self._spec), align=self._align)
-
-    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """End-point error of each pixel [px]."""
-        pred, target, valid = as_pair(pred, target, valid, self._spec)
-        return end_point_errors(fit_flow(pred, target, valid, align=self._align), target, valid)
+                self.add({"angle": angle.mean()}, weight=len(angle))
 
 
 def _ratio(flow: Tensor, size: tuple[int, int]) -> Tensor:

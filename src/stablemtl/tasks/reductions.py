@@ -107,7 +107,7 @@ def check_state(state: Tensor, length: int) -> Tensor:
 
 
 class RunningMeans:
-    """Weighted running means of named figures."""
+    """Weighted running means of named figures: all of a metric but what it measures and how it fits."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Start empty with the ``names`` of all figures, in the order of the results."""

@@ -9,27 +9,29 @@ import torch
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec
-from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
+from stablemtl.tasks.checks import as_image, as_label
 from stablemtl.tasks.coloring import hsv_to_rgb, longest_of, prepare, stretch, to_bytes
-from stablemtl.tasks.flow_encoding import CalibratedFlow, FlowEncoding, PerImageFlow, build_flow_encoding
-from stablemtl.tasks.flow_metrics import end_point_errors, fit_flow
-from stablemtl.tasks.geometry import mirror, resize_nearest, resize_smooth, upside_down
-from stablemtl.tasks.reductions import RunningMeans, valid_pixels, vector_length
+from stablemtl.tasks.flow_encoding import FlowEncoding, PerImageFlow, build_flow_encoding, flow_options
+from stablemtl.tasks.flow_metrics import FlowMetric
+from stablemtl.tasks.geometry import resize_nearest
+from stablemtl.tasks.map_task import MapTask
+from stablemtl.tasks.reductions import vector_length
 
 _SCALE_M = 2.0  # of the calibrated encoding unless told otherwise
 _LEAST_LENGTH_M = 1e-4  # added to the true length before an error is related to it
 
 
 @dataclass(frozen=True)
-class SceneFlow:
+class SceneFlow(MapTask):
     """Motion in camera space, relative per image or in metres."""
 
+    vectors = True
     encoding: FlowEncoding = field(default_factory=PerImageFlow)
 
     @property
     def spec(self) -> TaskSpec:
         """Description of the task, in accord with the encoding."""
-        scale = self.encoding.scale if isinstance(self.encoding, CalibratedFlow) else None
+        scale = self.encoding.scale
         unit = "in metres" if scale else "relative to an unknown scale per channel; targets are in metres"
         return TaskSpec(
             name="scene_flow",
@@ -52,18 +54,11 @@ class SceneFlow:
     @property
     def options(self) -> dict[str, str | float]:
         """``encoding``, and ``scale_m`` and ``knee_m`` of the calibrated one."""
-        if isinstance(self.encoding, CalibratedFlow):
-            return {"encoding": "calibrated", "scale_m": self.encoding.scale, "knee_m": self.encoding.knee}
-        return {"encoding": "per_image"}
+        return flow_options(self.encoding, unit="m")
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
-        """Scene flow [m], shape (B, 3, H, W), to an image in [-1, 1] whose channels are (X, Y, Z).
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        flow = as_maps(target, self.spec, "target")
-        return self.encoding.encode(flow, as_valid(valid, flow, self.spec))
+        """Scene flow [m], shape (B, 3, H, W), to an image in [-1, 1] whose channels are (X, Y, Z)."""
+        return self.encoding.encode(*as_label(target, valid, self.spec))
 
     def decode(self, image: Tensor) -> Tensor:
         """Clipped and mapped back, shape (B, 3, H, W)."""
@@ -73,28 +68,12 @@ class SceneFlow:
         """``epe3d`` [m], ``acc_strict``, ``acc_relax`` and ``outliers``."""
         return SceneFlowMetric(self.spec, align=align)
 
-    def hflip(self, target: Tensor) -> Tensor:
-        """Mirrored, X negated."""
-        return mirror(target, negate_x=True)
-
-    def vflip(self, target: Tensor) -> Tensor:
-        """Turned upside down, Y negated."""
-        return upside_down(target, negate_y=True)
-
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest; metres do not change with the image's size."""
         return resize_nearest(target, size)
 
-    def resize_prediction(self, pred: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear; values are kept."""
-        return resize_smooth(pred, size)
-
     def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
+        self, values: Tensor, valid: Tensor | None = None, *, value_range: tuple[float, float] | None = None
     ) -> Tensor:
         """Hue for the lateral direction, saturation for its length, brightness for motion to the camera.
 
@@ -111,7 +90,7 @@ class SceneFlow:
         return to_bytes(hsv_to_rgb(hue, length, approach), usable)
 
 
-class SceneFlowMetric:
+class SceneFlowMetric(FlowMetric):
     """Running errors over all valid pixels of all images, after a non-negative scale per image and channel.
 
     ``epe3d``: mean end-point error [m]. Shares in [0, 1], with e the error and r = e / (true length + 1e-4):
@@ -123,18 +102,11 @@ class SceneFlowMetric:
 
     def __init__(self, spec: TaskSpec, *, align: bool = True) -> None:
         """``align=False`` takes the prediction as metres."""
-        self._spec, self._align = spec, align
-        self._means = RunningMeans(("epe3d", "acc_strict", "acc_relax", "outliers"))
+        super().__init__(spec, ("epe3d", "acc_strict", "acc_relax", "outliers"), align=align)
 
     def update(self, pred: Tensor, target: Tensor, valid: Tensor) -> None:
-        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`.
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        pred, target, valid = as_pair(pred, target, valid, self._spec)
-        fitted = fit_flow(pred, target, valid, align=self._align)
-        for flow, truth in valid_pixels(fitted, target, valid):  # (3, N) each
+        """Add a batch, see :meth:`stablemtl.tasks.base.Metric.update`."""
+        for flow, truth in self.fitted_pixels(pred, target, valid):  # (3, N) each
             error = vector_length(flow - truth)
             relative = error / (vector_length(truth) + _LEAST_LENGTH_M)
             shares = {
@@ -143,32 +115,7 @@ class SceneFlowMetric:
                 "outliers": (error > 0.3) & (relative > 0.1),
             }
             means = {name: share.double().mean() for name, share in shares.items()}
-            self._means.add({"epe3d": error.mean(), **means}, weight=len(error))
-
-    def compute(self) -> dict[str, float]:
-        """Means over pixels."""
-        return self._means.compute()
-
-    def reset(self) -> None:
-        """Forget everything added."""
-        self._means.reset()
-
-    def state(self) -> Tensor:
-        """Sums of the figures, then their weights."""
-        return self._means.state()
-
-    def merge(self, state: Tensor) -> None:
-        """Add the ``state`` of another metric like this one."""
-        self._means.merge(state)
-
-    def fit(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """See :meth:`stablemtl.tasks.base.Metric.fit`."""
-        return fit_flow(*as_pair(pred, target, valid, self._spec), align=self._align)
-
-    def errors(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """End-point error of each pixel [m]."""
-        pred, target, valid = as_pair(pred, target, valid, self._spec)
-        return end_point_errors(fit_flow(pred, target, valid, align=self._align), target, valid)
+            self.add({"epe3d": error.mean(), **means}, weight=len(error))
 
 
 def build(

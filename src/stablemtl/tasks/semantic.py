@@ -11,7 +11,8 @@ from torch import Tensor
 from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_maps, as_pair, as_valid
 from stablemtl.tasks.coloring import prepare, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_nearest, upside_down
+from stablemtl.tasks.geometry import resize_nearest
+from stablemtl.tasks.map_task import MapTask
 from stablemtl.tasks.reductions import check_state, masked_map
 
 IGNORE = 250
@@ -31,31 +32,23 @@ CLASSES: dict[str, tuple[int, int, int]] = {
 
 
 @dataclass(frozen=True)
-class Semantic:
+class Semantic(MapTask):
     """Class ids, encoded as palette colours."""
 
-    @property
-    def spec(self) -> TaskSpec:
-        """Description of the task."""
-        return TaskSpec(
-            name="semantic",
-            prompt="semantic",
-            channels=1,
-            frames=1,
-            unit="class id",
-            value_range=(0, len(CLASSES) - 1),
-            headline="miou",
-            higher_is_better=True,
-            convention=f"class id 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)}), {IGNORE} for no class.",
-            scale_known=True,
-            shift_known=True,
-            classes=tuple(CLASSES),
-        )
-
-    @property
-    def options(self) -> dict[str, str | float]:
-        """Nothing to choose."""
-        return {}
+    spec = TaskSpec(
+        name="semantic",
+        prompt="semantic",
+        channels=1,
+        frames=1,
+        unit="class id",
+        value_range=(0, len(CLASSES) - 1),
+        headline="miou",
+        higher_is_better=True,
+        convention=f"class id 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)}), {IGNORE} for no class.",
+        scale_known=True,
+        shift_known=True,
+        classes=tuple(CLASSES),
+    )
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
         """Integer class ids (B, 1, H, W) to palette colours (B, 3, H, W) in [-1, 1]; black (-1) for no class.
@@ -83,14 +76,6 @@ class Semantic:
         """``miou``, ``accuracy`` and ``iou/<class>``; there is nothing to align."""
         return SemanticMetric(self.spec)
 
-    def hflip(self, target: Tensor) -> Tensor:
-        """Mirrored."""
-        return mirror(target)
-
-    def vflip(self, target: Tensor) -> Tensor:
-        """Turned upside down."""
-        return upside_down(target)
-
     def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest: ids cannot be mixed."""
         return resize_nearest(target, size)
@@ -100,11 +85,7 @@ class Semantic:
         return resize_nearest(pred, size)
 
     def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
+        self, values: Tensor, valid: Tensor | None = None, *, value_range: tuple[float, float] | None = None
     ) -> Tensor:
         """Palette colours, uint8 (B, 3, H, W)."""
         ids = _as_ids(values, self.spec, "values")

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from stablemtl.tasks.base import TaskSpec, choose
-from stablemtl.tasks.checks import as_image, as_maps, as_valid
-from stablemtl.tasks.coloring import prepare, to_bytes
-from stablemtl.tasks.geometry import mirror, resize_smooth, upside_down
-from stablemtl.tasks.intrinsic_encoding import decode_unit_range, encode_unit_range
-from stablemtl.tasks.intrinsic_metrics import IntrinsicMetric
+from stablemtl.tasks.checks import as_image, as_label
+from stablemtl.tasks.intrinsic_metrics import IntrinsicMetric, RmseOver
+from stablemtl.tasks.map_task import MapTask
+from stablemtl.tasks.unit_range import decode_unit_range, encode_unit_range
 
 _ENCODINGS: dict[str, Literal["absolute", "relative"]] = {"absolute": "absolute", "relative": "relative"}
 _BRIGHT_SHARE = 0.95
@@ -21,7 +20,7 @@ _LEAST_LIGHT = 1e-3
 
 
 @dataclass(frozen=True)
-class Shading:
+class Shading(MapTask):
     """Grey irradiance in [0, 1].
 
     ``absolute`` is the published encoding. ``relative`` first divides each image by its 95 % quantile: as
@@ -30,23 +29,20 @@ class Shading:
 
     encoding: Literal["absolute", "relative"] = "absolute"
 
-    @property
-    def spec(self) -> TaskSpec:
-        """Description of the task."""
-        return TaskSpec(
-            name="shading",
-            prompt="shading",
-            channels=1,
-            frames=1,
-            unit="relative",
-            value_range=(0.0, 1.0),
-            headline="rmse",
-            higher_is_better=False,
-            convention="grey, [0, 1], linear (no gamma), up to one unknown scale: image = albedo x shading.",
-            scale_known=False,
-            shift_known=True,
-            photometric=True,
-        )
+    spec = TaskSpec(
+        name="shading",
+        prompt="shading",
+        channels=1,
+        frames=1,
+        unit="relative",
+        value_range=(0.0, 1.0),
+        headline="rmse",
+        higher_is_better=False,
+        convention="grey, [0, 1], linear (no gamma), up to one unknown scale: image = albedo x shading.",
+        scale_known=False,
+        shift_known=True,
+        photometric=True,
+    )
 
     @property
     def options(self) -> dict[str, str | float]:
@@ -54,13 +50,8 @@ class Shading:
         return {"encoding": self.encoding}
 
     def encode(self, target: Tensor, valid: Tensor) -> Tensor:
-        """Shading (B, 1, H, W) in [0, 1], clipped, to a grey image (B, 3, H, W) in [-1, 1].
-
-        Raises:
-            ValueError: shapes disagree, or ``valid`` is not bool.
-        """
-        shading = as_maps(target, self.spec, "target")
-        usable = as_valid(valid, shading, self.spec)
+        """Shading (B, 1, H, W) in [0, 1], clipped, to a grey image (B, 3, H, W) in [-1, 1]."""
+        shading, usable = as_label(target, valid, self.spec)
         if self.encoding == "relative":
             shading = shading.float() / _brightest(shading.float(), usable)
         return encode_unit_range(shading).repeat(1, 3, 1, 1)
@@ -69,37 +60,9 @@ class Shading:
         """Mean of the three channels, clipped, in [0, 1], shape (B, 1, H, W)."""
         return decode_unit_range(as_image(image, self.spec).mean(dim=1, keepdim=True))
 
-    def metric(
-        self, *, align: bool = True, rmse_over: Literal["pixels", "values"] = "pixels"
-    ) -> IntrinsicMetric:
+    def metric(self, *, align: bool = True, rmse_over: RmseOver = "pixels") -> IntrinsicMetric:
         """``rmse``, ``ssim`` and ``lmse`` after one least-squares scale per image."""
         return IntrinsicMetric(self.spec, align=align, rmse_over=rmse_over)
-
-    def hflip(self, target: Tensor) -> Tensor:
-        """Mirrored."""
-        return mirror(target)
-
-    def vflip(self, target: Tensor) -> Tensor:
-        """Turned upside down."""
-        return upside_down(target)
-
-    def resize(self, target: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear, antialiased when shrinking."""
-        return resize_smooth(target, size)
-
-    def resize_prediction(self, pred: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear, antialiased when shrinking."""
-        return resize_smooth(pred, size)
-
-    def colorize(
-        self,
-        values: Tensor,
-        valid: Tensor | None = None,
-        *,
-        value_range: tuple[float, float] | None = None,
-    ) -> Tensor:
-        """Grey as it is, uint8 (B, 3, H, W)."""
-        return to_bytes(*prepare(values, valid, self.spec))
 
 
 def _brightest(shading: Tensor, valid: Tensor) -> Tensor:

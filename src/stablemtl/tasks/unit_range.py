@@ -1,4 +1,4 @@
-"""How values in [0, 1] become an image in [-1, 1] and back: shared by shading and albedo."""
+"""How values in [0, 1] become an image in [-1, 1] and back."""
 
 from __future__ import annotations
 
