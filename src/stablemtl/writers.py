@@ -1,24 +1,34 @@
 """Files a prediction is written to, and the reader of the 16-bit PNG. Nothing is ever left half-written.
 
-A file is written under another name in the same folder, then renamed; a folder of results likewise.
+A file is written under another name in the same folder, then renamed; a folder of results likewise. A run
+that fills a folder bit by bit locks it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import struct
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from PIL import Image
 
+logger = logging.getLogger(__name__)
+
 PathLike = str | os.PathLike[str]
+
+LOCK = ".stablemtl.lock"
+"""Name of the file that is locked in a folder that a run fills."""
+
+_LOCK_PATIENCE_S = 0.5  # a run that ends at this moment deletes the file that another one has just opened
 
 PNG16_KEY = "stablemtl"
 """Keyword of the PNG text that says what a 16-bit picture's integers mean."""
@@ -52,8 +62,7 @@ def staged_folder(folder: PathLike) -> Iterator[Path]:
         FileExistsError: ``folder`` is a file.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"cannot write into {folder}: it is a file. Name a folder.")
+    _check_no_file(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     beside.mkdir()
@@ -66,6 +75,48 @@ def staged_folder(folder: PathLike) -> Iterator[Path]:
             beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_no_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"cannot write into {folder}: it is a file. Name a folder.")
+
+
+@contextmanager
+def locked_folder(folder: PathLike) -> Iterator[Path]:
+    """A folder of results, made if need be, that no other run locks meanwhile, whatever it writes there.
+
+    The lock is the system's, on the file ``.stablemtl.lock``: it ends with the process in any case, and a
+    file that a killed one leaves locks nothing. The file is deleted at the end, and so is a folder that was
+    made here and is empty.
+
+    Raises:
+        FileExistsError: ``folder`` is a file.
+        BlockingIOError: another run has locked it.
+    """
+    folder = Path(folder)
+    _check_no_file(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=_LOCK_PATIENCE_S)
+    except Timeout as error:
+        raise BlockingIOError(
+            f"another run writes into {folder} at this moment. Wait for it, or choose another --out."
+        ) from error
+    except OSError as error:  # some network file systems have no locks; others can be read only
+        logger.warning("%s cannot be locked (%s): start no second run that writes there", folder, error)
+    try:
+        yield folder
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows keeps files that are open; there the lock deletes its own
+                (folder / LOCK).unlink()
+            lock.release()
+        if made:
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
 
 
 def write_npz(path: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> None:

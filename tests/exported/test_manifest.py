@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,28 @@ def test_damaged_manifests(folder: Path, text: str) -> None:
     (folder / "exported.json").write_text(text)
     with pytest.raises(ValueError, match=r"exported.json cannot be used .*Export the model again"):
         Manifest.read(folder)
+
+
+def test_graphs_without_a_checksum(folder: Path) -> None:
+    content = json.loads((folder / "exported.json").read_text())
+    del content["files"]["single.xml"]
+    (folder / "exported.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"exported.json cannot be used \(it has no checksum of single.xml\)"
+    ):
+        Manifest.read(folder)
+
+
+def test_fingerprints(folder: Path) -> None:
+    written = Manifest.read(folder)
+    assert len(written.fingerprint) == 64
+    assert replace(written, source="elsewhere", versions={"torch": "3"}, check=[{}]).fingerprint == (
+        written.fingerprint
+    )
+    (folder / "single.bin").write_bytes(b"other")
+    files = describe_files(path for path in folder.iterdir() if path.name != "exported.json")
+    for change in ({"files": files}, {"second_frame": "zero"}, {"task_options": {}}):
+        assert replace(written, **change).fingerprint != written.fingerprint
 
 
 def test_damaged_files(folder: Path) -> None:

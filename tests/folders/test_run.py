@@ -400,7 +400,6 @@ def test_two_runs_do_not_write_into_one_folder(predictor: Predictor, finished: P
         with pytest.raises(BlockingIOError, match="another run writes into"):
             again(predictor, finished)
 
-    pytest.importorskip("fcntl")
     assert again(predictor, finished, overwrite=True, on_result=second) == ["ok"] * 3
 
 

@@ -206,12 +206,13 @@ import json, resource, sys
 import numpy as np
 from stablemtl import StableMTLPipeline
 from stablemtl.large_images import predict_tiled
+from stablemtl.outputs import DEFAULT_FORMATS
 y, x = np.mgrid[0:2048, 0:4096]
 image = np.stack([x // 16, y // 8, (x + y) // 24], axis=2).astype(np.uint8)
 pipe = StableMTLPipeline.from_pretrained("nano")
 maps = predict_tiled(pipe, image, image, tile=1024)
 predicted = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-maps.save(sys.argv[1])
+maps.save(sys.argv[1], formats=[*DEFAULT_FORMATS, "exr"])
 saved = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"shapes": [m.values.shape for m in maps.values()], "kB": [predicted, saved]}))
 """

@@ -1,5 +1,7 @@
 """Kills runs of a video at several moments, then lets one end. A process of its own: it dies many times.
 
+Before, a run is tried while another one is at work in the same folder.
+
 python resumed.py MODEL CLIP OUT TASK...
 """
 
@@ -39,8 +41,32 @@ def killed_while_moving() -> None:
     Path.replace = replace  # type: ignore[method-assign, assignment]
 
 
+def refused(pipe: StableMTLPipeline, clip: str, out: str, tasks: tuple[str, ...]) -> str:
+    """What a run is told while another one, which is then killed, is at work."""
+    begun, begin = os.pipe()
+
+    def wait(_: VideoProgress) -> None:
+        os.write(begin, b".")
+        signal.pause()
+
+    child = os.fork()
+    if child == 0:
+        predict_video(pipe, clip, out, OPTIONS, tasks=tasks, progress=wait)
+        os._exit(0)  # it did not wait
+    os.read(begun, 1)
+    try:
+        predict_video(pipe, clip, out, OPTIONS, tasks=tasks)
+    except BlockingIOError as error:
+        return str(error)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    sys.exit("two runs wrote into one folder")
+
+
 def main(model: str, clip: str, out: str, *tasks: str) -> None:
     pipe = StableMTLPipeline.from_pretrained(model)
+    print(refused(pipe, clip, out, tasks))
     for stage, done in [*MOMENTS, ("moving", 0)]:
         child = os.fork()
         if child == 0:

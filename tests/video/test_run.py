@@ -151,6 +151,7 @@ def test_colours_have_one_range_over_the_clip(result: VideoResult, show: Show) -
 def test_killed_and_continued_is_the_same(
     some: VideoResult, clip: Path, tiny_folder: Path, show: Show, tmp_path: Path
 ) -> None:
+    """Many times, after a run that was refused while another one was at work."""
     worker = Path(__file__).with_name("resumed.py")
     done = subprocess.run(
         [sys.executable, str(worker), str(tiny_folder), str(clip), str(tmp_path / "maps"), *SOME],
@@ -159,7 +160,11 @@ def test_killed_and_continued_is_the_same(
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split()[-1] == "5"
+    refused, resumed = done.stdout.splitlines()
+    assert refused == (
+        f"another run writes into {tmp_path / 'maps'} at this moment. Wait for it, or choose another --out."
+    )
+    assert resumed == "5"
     assert_same(some.folder, tmp_path / "maps", show)
 
 

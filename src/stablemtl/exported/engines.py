@@ -135,6 +135,7 @@ class Engines:
         self._files = {name: folder / file for name, file in manifest.graphs.items()}
         self._kind = _ENGINES[manifest.runtime]
         self._options = (device, threads, precision)
+        self.precision: Precision = precision
         self._one_at_a_time = one_at_a_time
         self._open: dict[str, Engine] = {}
 

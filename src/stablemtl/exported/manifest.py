@@ -68,6 +68,14 @@ class Manifest:
         """Graph name -> file name."""
         return {name: name + SUFFIXES[self.runtime] for name in GRAPHS[self.streams]}
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells this model's predictions from another's: a checksum of all but origin and comparison."""
+        content = asdict(self)
+        for name in ("source", "versions", "check"):
+            del content[name]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
     def write(self, folder: Path) -> Path:
         """Writes ``exported.json`` into the folder."""
         content = {"format": FORMAT, **asdict(self)}
@@ -102,6 +110,8 @@ class Manifest:
             known = {one.name for one in fields(cls)}
             content = {name: value for name, value in content.items() if name in known}
             manifest = cls(**content | {name: tuple(content[name]) for name in ("tasks", "pair_tasks")})
+            if unnamed := sorted(set(manifest.graphs.values()) - set(manifest.files)):
+                raise ValueError(f"it has no checksum of {', '.join(unnamed)}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} cannot be used ({error}). Export the model again.") from error
         for name, facts in manifest.files.items():

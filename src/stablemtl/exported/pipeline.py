@@ -46,6 +46,11 @@ class ExportedModel:
         }
         self._engines = engines
 
+    @property
+    def precision(self) -> Precision:
+        """Number type of the arithmetic."""
+        return self._engines.precision
+
     def __call__(
         self,
         latent: Tensor,
@@ -181,6 +186,11 @@ class ExportedPipeline(StableMTLPipeline):
     def manifest(self) -> Manifest:
         """What was exported, with which versions, and how it compared with torch."""
         return cast(ExportedModel, self.model).manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same files, computed in the same number type; for runs that are continued."""
+        return f"{self.manifest.fingerprint} {cast(ExportedModel, self.model).precision}"
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Not available: the device is chosen when a folder is loaded.

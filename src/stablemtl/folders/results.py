@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stablemtl.writers import staged_file
+from stablemtl.writers import locked_folder, staged_file
 
 logger = logging.getLogger(__name__)
 
@@ -177,10 +177,7 @@ def open_books(folder: Path) -> Iterator[Books]:
         BlockingIOError: another process has them open.
         ValueError: the table is damaged or of another kind.
     """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"--out {folder} is a file. Name a folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked_folder(folder):
         books = Books(folder, {result.output: result for result in read_results(folder)})
         if (folder / JOURNAL).exists():  # of a run that was killed; its last line may be cut off
             books.save()
@@ -251,26 +248,3 @@ def _write_table(path: Path, results: Sequence[Result]) -> None:
     table = pa.Table.from_pylist([result.to_dict() for result in results], schema=schema)
     with staged_file(path) as beside:
         pq.write_table(table, beside)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps other runs out of the folder, where the system can; ends with the process in any case."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                f"another run writes into {folder} at this moment. Wait for it, or choose another --out."
-            ) from error
-        except OSError as error:  # some network file systems have no locks
-            logger.info("%s cannot be locked (%s)", folder, error)
-        yield
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,8 @@ H, W: height and width in px.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablemtl import writers
+from stablemtl.map_files.strips import Rows, write_channels
 
 if TYPE_CHECKING:
     from stablemtl.outputs import Prediction
@@ -34,11 +36,12 @@ _CHANNELS: dict[str, tuple[str, ...]] = {
     "albedo": ("R", "G", "B"),
 }
 _OTHER_CHANNELS = {1: ("Y",), 2: ("X", "Y"), 3: ("R", "G", "B")}
-_LONGEST_NAME = 31  # of a channel or attribute: longer ones need a flag that older readers refuse
 
 
 def write_exr_layers(path: writers.PathLike, maps: Mapping[str, Prediction]) -> None:
     """Write maps as the layers of one OpenEXR file, losslessly compressed.
+
+    Beside the maps, large ones need memory for a strip of rows alone, see :mod:`stablemtl.map_files.strips`.
 
     Args:
         path: the file; missing folders are made.
@@ -49,15 +52,16 @@ def write_exr_layers(path: writers.PathLike, maps: Mapping[str, Prediction]) -> 
     sizes = {name: prediction.size for name, prediction in maps.items()}
     if len(set(sizes.values())) != 1:
         raise ValueError(f"the layers of an EXR file must have one size, (height, width), got {sizes}.")
-    channels, attributes = {}, {}
+    channels: dict[str, Rows] = {}
+    attributes: dict[str, str] = {}
     for name, prediction in maps.items():
-        planes = _planes(prediction)
-        names = _CHANNELS.get(prediction.task, ()) or _OTHER_CHANNELS.get(len(planes), ())
-        if len(names) != len(planes):
-            raise ValueError(f"{name!r} has {len(planes)} channels; an EXR layer holds 1 to 3. Use .npz.")
-        channels.update({f"{name}.{letter}": plane for letter, plane in zip(names, planes, strict=True)})
+        parts = _channels(prediction)
+        letters = _CHANNELS.get(prediction.task, ()) or _OTHER_CHANNELS.get(len(parts), ())
+        if len(letters) != len(parts):
+            raise ValueError(f"{name!r} has {len(parts)} channels; an EXR layer holds 1 to 3. Use .npz.")
+        channels.update({f"{name}.{letter}": part for letter, part in zip(letters, parts, strict=True)})
         attributes.update({f"{name}.{fact}": text for fact, text in _texts(prediction).items()})
-    _write(path, channels, attributes)
+    write_channels(path, next(iter(sizes.values())), channels, attributes)
 
 
 def write_exr_map(path: writers.PathLike, prediction: Prediction) -> None:
@@ -68,13 +72,13 @@ def write_exr_map(path: writers.PathLike, prediction: Prediction) -> None:
     Raises:
         ValueError: more than three channels.
     """
-    planes = _planes(prediction)
-    if len(planes) > 3:
-        raise ValueError(f"an EXR picture holds 1 to 3 channels, {prediction.task!r} has {len(planes)}.")
-    if len(planes) == 2:
-        planes = [*planes, np.zeros_like(planes[0])]
-    letters = "Y" if len(planes) == 1 else "RGB"
-    _write(path, dict(zip(letters, planes, strict=True)), _texts(prediction))
+    parts = _channels(prediction)
+    if len(parts) > 3:
+        raise ValueError(f"an EXR picture holds 1 to 3 channels, {prediction.task!r} has {len(parts)}.")
+    if len(parts) == 2:
+        parts.append(lambda rows: np.zeros_like(parts[0](rows)))
+    letters = "Y" if len(parts) == 1 else "RGB"
+    write_channels(path, prediction.size, dict(zip(letters, parts, strict=True)), _texts(prediction))
 
 
 def read_exr_layers(path: writers.PathLike) -> dict[str, Prediction]:
@@ -121,11 +125,15 @@ def _understood(facts: Mapping[str, str], values: NDArray[np.float32]) -> dict[s
     return {"values": values, "valid": valid, **plain, **known}
 
 
-def _planes(prediction: Prediction) -> list[NDArray[np.float32]]:
-    """Channels of a map, (H, W) each, nan where not valid."""
+def _channels(prediction: Prediction) -> list[Rows]:
+    """Channels of a map, nan where not valid."""
     values = prediction.values if prediction.values.ndim == 3 else prediction.values[:, :, None]
-    channels = (values[:, :, i].astype(np.float32) for i in range(values.shape[2]))
-    return [np.where(prediction.valid, channel, np.float32(np.nan)) for channel in channels]
+    return [partial(_rows, values[:, :, i], prediction.valid) for i in range(values.shape[2])]
+
+
+def _rows(values: NDArray[Any], valid: NDArray[np.bool_], rows: slice) -> NDArray[np.float32]:
+    chosen = np.where(valid[rows], values[rows].astype(np.float32), np.float32(np.nan))
+    return np.ascontiguousarray(chosen)
 
 
 def _texts(prediction: Prediction) -> dict[str, str]:
@@ -136,20 +144,3 @@ def _texts(prediction: Prediction) -> dict[str, str]:
         "invalid": "nan",
     }
     return {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
-
-
-def _write(
-    path: writers.PathLike, channels: Mapping[str, NDArray[np.float32]], attributes: Mapping[str, str]
-) -> None:
-    import OpenEXR
-
-    _check_names([*channels, *attributes])
-    header = {**attributes, "compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    with writers.staged_file(path) as beside, OpenEXR.File(header, dict(channels)) as file:
-        file.write(str(beside))
-
-
-def _check_names(names: Sequence[str]) -> None:
-    for name in names:
-        if len(name.encode()) > _LONGEST_NAME:
-            raise ValueError(f"names in an EXR file have up to {_LONGEST_NAME} letters, got {name!r}.")

@@ -16,10 +16,10 @@ _SAMPLE = 1024  # weights looked at in each tensor
 
 def model_identity(pipe: StableMTLPipeline) -> dict[str, Any]:
     """Everything about the model that its predictions depend on, ready for JSON."""
-    manifest = getattr(pipe, "manifest", None)  # of an exported model, whose weights are in files
+    exported = getattr(pipe, "fingerprint", None)  # of an exported model, whose weights are in files
     optimizations = getattr(pipe, "optimizations", None)
     return {
-        "weights": weights_of(pipe.model, pipe.vae) if manifest is None else manifest.files,
+        "weights": weights_of(pipe.model, pipe.vae) if exported is None else exported,
         "type": str(pipe.model.dtype),
         "resolution": pipe.config["default_processing_resolution"],
         "optimizations": None if optimizations is None else optimizations.to_dict(),

@@ -28,7 +28,7 @@ FORMAT = 1
 
 
 class Work:
-    """The folder of a run in progress.
+    """The folder of a run in progress, which no other one may share: lock ``out`` first.
 
     Args:
         out: the output folder.
@@ -38,7 +38,6 @@ class Work:
 
     def __init__(self, out: Path, fingerprint: str, *, resume: bool) -> None:
         self.folder = out / WORK
-        self._made_out = not out.exists()
         self.fingerprint = fingerprint
         run = self.folder / "run.json"
         if self.folder.exists() and not (resume and read_json(run).get("fingerprint") == fingerprint):
@@ -86,8 +85,6 @@ class Work:
         """Leave no trace of a run that came to nothing."""
         if not any((self.folder / "chunks").glob("*.json")):
             shutil.rmtree(self.folder)
-            if self._made_out and not any(self.folder.parent.iterdir()):
-                self.folder.parent.rmdir()
 
     def arrays(self, task: str) -> list[Path]:
         """The files of a task's arrays that are here, in order."""

@@ -20,6 +20,7 @@ from stablemtl.video.predicting import Predictor
 from stablemtl.video.record import Work, facts_of, fingerprint_of, read_json, write_json
 from stablemtl.video.rendering import Renderer
 from stablemtl.video.writing import require_encoder
+from stablemtl.writers import locked_folder
 
 if TYPE_CHECKING:
     from stablemtl.pipeline import StableMTLPipeline
@@ -90,14 +91,13 @@ def predict_video(
     Raises:
         FileNotFoundError: no such video.
         FileExistsError: ``out`` is a file.
+        BlockingIOError: another run writes into ``out``.
         ImportError: PyAV is not installed.
         ValueError: not a video, no frame in it, an unknown task or encoder.
         KeyboardInterrupt: interrupted; its message says how to go on.
     """
     options = options or VideoOptions()
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"cannot write into {folder}: it is a file. Name a folder.")
     wanted = _wanted(pipe.tasks, tasks)
     require_encoder(options.codec)
     clip = open_clip(source, options)
@@ -108,9 +108,6 @@ def predict_video(
         model=model_identity(pipe),
         version=__version__,
     )
-    if options.resume and (finished := _finished(folder, fingerprint)):
-        logger.info("%s is there already", folder)
-        return _result(folder, finished, resumed=int(finished["frames"]))
 
     def report(stage: str, total: int | None) -> Callable[[int], None]:
         def say(done: int) -> None:
@@ -119,17 +116,22 @@ def predict_video(
 
         return say
 
-    work = Work(folder, fingerprint, resume=options.resume)
-    try:
-        resumed = _make(pipe, wanted, clip, options, work, report)
-        description = _deliver(folder, work)
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(
-            f"interrupted; what is predicted is kept in {work.folder}, the same command goes on from there"
-        ) from stop
-    except ValueError:  # of the source: no frame, or one that cannot be used
-        work.remove_if_nothing_is_done()
-        raise
+    with locked_folder(folder):
+        if options.resume and (finished := _finished(folder, fingerprint)):
+            logger.info("%s is there already", folder)
+            return _result(folder, finished, resumed=int(finished["frames"]))
+        work = Work(folder, fingerprint, resume=options.resume)
+        try:
+            resumed = _make(pipe, wanted, clip, options, work, report)
+            description = _deliver(folder, work)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(
+                f"interrupted; what is predicted is kept in {work.folder}, the same command goes on from "
+                "there"
+            ) from stop
+        except ValueError:  # of the source: no frame, or one that cannot be used
+            work.remove_if_nothing_is_done()
+            raise
     return _result(folder, description, resumed=resumed)
 
 
