@@ -20,6 +20,11 @@ from stablemtl.outputs import read_prediction
 
 Run = Callable[..., tuple[int, str, str]]
 SOURCE = Path(__file__).resolve().parents[1] / "src"
+HEAVY = {
+    *("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "skimage", "av", "h5py"),
+    *("pyarrow", "gradio", "mitsuba", "onnx", "openvino"),
+}
+"""What takes long to import; help is there without."""
 
 
 @pytest.fixture
@@ -243,13 +248,25 @@ def test_status_of_the_command_is_passed_on(run: Run, monkeypatch: pytest.Monkey
 
 
 def test_help_needs_no_heavy_import() -> None:
-    script = """
+    below = {
+        "data": ("check", "prepare"),
+        "convert": ("published", "map"),
+        "train": ("stage1", "nano-stage2"),
+    }
+    lines = ["--help", "--version", *(f"{name} --help" for name in cli.available())]
+    lines += [f"{name} {kind} --help" for name, kinds in below.items() for kind in kinds]
+    script = f"""
 import sys
 from stablemtl.cli import main
-main(["--help"])
-import stablemtl.commands.predict
-heavy = {"torch", "diffusers", "transformers", "cv2", "skimage"} & set(sys.modules)
-assert not heavy, heavy
+for line in {lines}:
+    assert main(line.split()) == 0, line
+    heavy = {HEAVY} & set(sys.modules)
+    assert not heavy, (line, heavy)
+from stablemtl.recipes import RECIPES
+for name, recipe in RECIPES.items():
+    if not (name.startswith("stage") and "-without-" in name):  # they need the pairs of all datasets
+        recipe()
+        assert not {HEAVY} & set(sys.modules), name
 """
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)

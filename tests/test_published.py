@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -14,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stablemtl import StableMTLPipeline
+from stablemtl import StableMTLPipeline, __version__
 from stablemtl.cli import main
 from stablemtl.models.published_files import read_published, task_attention_sizes
 from stablemtl.published import convert_published
+from stablemtl.tasks import TASKS
 
 States = dict[str, dict[str, torch.Tensor]]
 
@@ -131,6 +133,39 @@ def test_the_command_writes_a_folder_that_predicts(
     assert f"--out {out} is there already" in capsys.readouterr().err
     assert main([*command, "--overwrite", "--dtype", "float16"]) == 0
     assert load_file(next((out / "model").glob("*.safetensors")))["task_tokens"].dtype == torch.float16
+
+
+def test_the_command_prints_json(
+    files: dict[str, Path], base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model"
+    arguments = ("--auxiliary", files["aux"], "--base", base, "--out", out, "--processing-resolution", 32)
+    assert main(["convert", "published", *map(str, arguments), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    written = sorted(path for path in out.rglob("*") if path.is_file())
+    assert len(written) > 3
+    assert found.pop("files") == [
+        {
+            "name": path.relative_to(out).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in written
+    ]
+    assert found.pop("seconds") > 0
+    assert found == {
+        "stablemtl": __version__,
+        "out": str(out),
+        "streams": "single",
+        "tasks": list(TASKS),
+        "dtype": "float32",
+        "processing_resolution": 32,
+        "bytes": sum(path.stat().st_size for path in written),
+    }
+    assert main(["convert", "published", *map(str, arguments), "--json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"--out {out} is there already" in captured.err
 
 
 def test_single_stream_alone(files: dict[str, Path], base: Path) -> None:

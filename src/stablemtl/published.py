@@ -10,9 +10,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from stablemtl.models import from_published
 from stablemtl.models.builders import default_prompts, embed_prompts
 from stablemtl.models.published_files import read_published, task_attention_sizes
+from stablemtl.names import choose
 from stablemtl.pipeline import StableMTLPipeline
 from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
 
 
 def convert_published(

@@ -130,9 +130,7 @@ def test_schedules(script, monkeypatch, tmp_path, capsys) -> None:
     schedules = script("schedules")
     counts = iter([{"matmul": 4.0, "convolution": 2.0}, {"matmul": 1.0, "convolution": 1.0}])
     monkeypatch.setattr(schedules, "count_operations", lambda call: next(counts))
-    schedules.main(
-        schedules.ScheduleOptions(**SMALL, out=tmp_path, tasks=(1,), frames=(2,), reference=True)
-    )
+    schedules.main(schedules.ScheduleOptions(**SMALL, out=tmp_path, tasks=(1,), frames=(2,), reference=True))
     rows = read(tmp_path)["rows"]
     assert [(row["frames"], row["tasks"]) for row in rows] == [(2, 1)]
     assert rows[0]["published_passes"] == "7/9/1/0"

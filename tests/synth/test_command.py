@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stablemtl import cli
+from stablemtl import __version__, cli
 from stablemtl.data import open_datasets
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -73,6 +74,39 @@ def test_another_recipe_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert captured.out == ""
     assert len(captured.err.strip().splitlines()) == 1
     assert "seed 3 there, 0 now" in captured.err
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "[mini]"
+    command = ["synth", "--out", str(out), *TINY, "--worlds", "cutouts", "--processes", "1", "--json"]
+    for new in (2, 0):
+        assert cli.main([*command, "--count", "2"]) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        found = json.loads(captured.out)
+        assert found.pop("seconds") > 0
+        folder = out / "FlyingChairs_release"
+        assert found == {
+            "stablemtl": __version__,
+            "out": str(out),
+            "part": "train",
+            "minibench": None,
+            "size": [24, 32],
+            "seed": 0,
+            "worlds": {"cutouts": {"scenes": 2, "new": new, "recipe": str(out / "synth-train-cutouts.json")}},
+            "datasets": {
+                "flyingchairs": {
+                    "folder": str(folder),
+                    "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+                }
+            },
+            "new": new,
+        }
+        assert len(open_datasets(out)["flyingchairs"]) == 2
+    assert cli.main([*command, "--textures", "missing"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "textures: no folder missing" in captured.err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")

@@ -1,30 +1,32 @@
-"""What one visitor may ask of the server."""
+"""What one visitor may ask of the server: options of ``stablemtl app``, and so light to import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Fixed, SuppressFixed, arg
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Sizes, lengths and numbers the page accepts."""
+    """What a visitor may ask for."""
 
-    upload_mb: float = 20.0
-    """Largest file that can be uploaded [MB, 1024 x 1024 bytes]."""
-    side_px: int = 2048
-    """Longer edge of a picture [px]; a larger picture is made smaller, with a note."""
-    megapixels: float = 64.0
-    """Most pixels of a picture [1e6]; more are refused by what the file's head says, before it is decoded."""
-    video_seconds: float = 10.0
-    """Longest video [s]."""
+    upload_mb: Annotated[float, arg(name="max-upload-mb")] = 20.0
+    """Largest file that can be uploaded, in MB of 1024 x 1024 bytes."""
+    side_px: Annotated[int, arg(name="max-side-px")] = 2048
+    """Longer edge of a picture, in px; a larger one is made smaller, with a note on the page."""
+    megapixels: Annotated[float, arg(name="max-megapixels")] = 64.0
+    """Most pixels of a picture, in millions; more are refused before the file is decoded."""
+    video_seconds: Annotated[float, arg(name="max-video-seconds")] = 10.0
+    """Longest video, in seconds."""
     concurrency: int = 1
-    """How many predictions run at the same time."""
-    queue: int = 16
-    """How many may wait; the next visitor is told to come back later."""
+    """How many predictions run at the same time; each model serves one at a time."""
+    queue: Annotated[int, arg(name="queue-size")] = 16
+    """How many requests may wait; the next visitor is told to try again later."""
     keep_minutes: float = 30.0
-    """Uploads are kept this long, and results of one who does nothing [min]; of one who leaves, results go at
-    once."""
-    visitors: int = 32
+    """Uploads and results are removed after so long without use; results of one who leaves, at once."""
+    visitors: SuppressFixed[Fixed[int]] = 32
     """Results are kept in memory for so many; the one who has waited longest loses theirs."""
 
     def __post_init__(self) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib.util
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import OmitArgPrefixes
+
+from stablemtl.app.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +36,8 @@ class AppConfig:
     open_browser: bool = True
     """Open the page in your browser."""
 
-    max_upload_mb: float = 20.0
-    """Largest file that can be uploaded, in MB."""
-    max_side_px: int = 2048
-    """Longer edge of a picture, in px; a larger one is made smaller, with a note on the page."""
-    max_megapixels: float = 64.0
-    """Most pixels of a picture, in millions; more are refused before the file is decoded."""
-    max_video_seconds: float = 10.0
-    """Longest video, in seconds."""
-    concurrency: int = 1
-    """How many predictions run at the same time; each model serves one at a time."""
-    queue_size: int = 16
-    """How many requests may wait; the next visitor is told to try again later."""
-    keep_minutes: float = 30.0
-    """Uploads and results are removed after so long without use; results of one who leaves, at once."""
+    limits: OmitArgPrefixes[Limits] = field(default_factory=Limits)
+    """What a visitor may ask for."""
 
 
 def run(config: AppConfig) -> int:
@@ -54,25 +45,15 @@ def run(config: AppConfig) -> int:
     require_gradio()
     from diffusers.utils import logging as diffusers_logging
 
-    from stablemtl.app.limits import Limits
     from stablemtl.app.server import Server
     from stablemtl.app.shelf import Shelf
     from stablemtl.commands.predict import pick_device
 
     if not 0 <= config.port <= 65535:
         raise ValueError(f"--port must be 0 to 65535, got {config.port}.")
-    limits = Limits(
-        upload_mb=config.max_upload_mb,
-        side_px=config.max_side_px,
-        megapixels=config.max_megapixels,
-        video_seconds=config.max_video_seconds,
-        concurrency=config.concurrency,
-        queue=config.queue_size,
-        keep_minutes=config.keep_minutes,
-    )
     diffusers_logging.disable_progress_bar()
     shelf = Shelf(config.model, device=pick_device(config.device), keep=config.models_in_memory)
-    with Server(shelf, limits, host=config.host, port=config.port) as server:
+    with Server(shelf, config.limits, host=config.host, port=config.port) as server:
         print(f"stablemtl app: {server.url}  (Ctrl-C ends it)", flush=True)
         signal.signal(signal.SIGTERM, lambda *_: server.stop())
         if config.open_browser:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stablemtl.commands.completion_words import Command, Option
 
-_HEAD = "# Completion of stablemtl {version} for {shell}. Written by: stablemtl completion {shell}\n"
-
-_BASH = r"""
-_stablemtl() {
-  local word command="" option="" found="" i
-  local current="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    word="${COMP_WORDS[i]}"
+_FIND = r"""
+# The words that can be meant: __stablemtl_find CURRENT WORDS-BEFORE-IT ...
+__stablemtl_find() {
+  local current="$1" word="" command="" option=""
+  shift
+  for word in "$@"; do
     if [[ "$word" == -* ]]; then
       option="$word"
     elif [[ -z "$option" && " $(__stablemtl_below "$command") " == *" $word "* ]]; then
@@ -22,12 +20,19 @@ _stablemtl() {
   done
   local like="$(__stablemtl_like "$command")"
   if [[ "$current" == -* ]]; then
-    found="$(__stablemtl_options "$like")"
-  elif [[ -n "$option" && ( "$option" == "$before" || -n "$(__stablemtl_many "$like" "$option")" ) ]]; then
-    found="$(__stablemtl_values "$like" "$option")"
+    __stablemtl_options "$like"
   elif [[ -z "$option" ]]; then
-    found="$(__stablemtl_below "$command")"
+    __stablemtl_below "$command"
+  elif [[ "$option" == "$word" || -n "$(__stablemtl_many "$like" "$option")" ]]; then
+    __stablemtl_values "$like" "$option"
   fi
+}
+"""
+
+_BASH = r"""
+_stablemtl() {
+  local current="${COMP_WORDS[COMP_CWORD]}"
+  local found="$(__stablemtl_find "$current" "${COMP_WORDS[@]:1:COMP_CWORD-1}")"
   COMPREPLY=($(compgen -W "$found" -- "$current"))
 }
 complete -o bashdefault -o default -F _stablemtl stablemtl
@@ -35,24 +40,7 @@ complete -o bashdefault -o default -F _stablemtl stablemtl
 
 _ZSH = r"""
 _stablemtl() {
-  local word command="" option="" found="" current="${words[CURRENT]}" before="${words[CURRENT-1]}"
-  local -i i
-  for ((i = 2; i < CURRENT; i++)); do
-    word="${words[i]}"
-    if [[ "$word" == -* ]]; then
-      option="$word"
-    elif [[ -z "$option" && " $(__stablemtl_below "$command") " == *" $word "* ]]; then
-      command="${command:+$command }$word"
-    fi
-  done
-  local like="$(__stablemtl_like "$command")"
-  if [[ "$current" == -* ]]; then
-    found="$(__stablemtl_options "$like")"
-  elif [[ -n "$option" && ( "$option" == "$before" || -n "$(__stablemtl_many "$like" "$option")" ) ]]; then
-    found="$(__stablemtl_values "$like" "$option")"
-  elif [[ -z "$option" ]]; then
-    found="$(__stablemtl_below "$command")"
-  fi
+  local found="$(__stablemtl_find "${words[CURRENT]}" "${(@)words[2,CURRENT-1]}")"
   [[ -n "$found" ]] && compadd -- ${=found} && return
   _files
 }
@@ -63,33 +51,47 @@ else
 fi
 """
 
+_FISH = r"""
+# Whether the commands on the line are one of the arguments, such as "data check".
+function __stablemtl_at
+    set -l command
+    for word in (commandline -opc)[2..-1]
+        string match -q -- '-*' $word; and break
+        set -l longer (string join ' ' -- $command $word)
+        contains -- $longer $__stablemtl_commands; and set command $longer
+    end
+    contains -- "$command" $argv
+end
+
+# Whether the last option on the line is one of the arguments.
+function __stablemtl_after
+    set -l options (string match -- '-*' (commandline -opc)); and contains -- $options[-1] $argv
+end
+"""
+
 
 def bash_script(commands: Sequence[Command]) -> str:
     """For bash 3.2 and later. Where no word is known, files are completed."""
-    return _HEAD.format(version=_version(), shell="bash") + _tables(commands) + _BASH
+    return _head("bash") + _tables(commands) + _FIND + _BASH
 
 
 def zsh_script(commands: Sequence[Command]) -> str:
     """For zsh: in a folder of ``fpath``, or read in after ``compinit``."""
-    return "#compdef stablemtl\n" + _HEAD.format(version=_version(), shell="zsh") + _tables(commands) + _ZSH
+    return "#compdef stablemtl\n" + _head("zsh") + _tables(commands) + _FIND + _ZSH
 
 
 def fish_script(commands: Sequence[Command]) -> str:
     """For fish, which shows the help beside each word."""
     helps = {command.path: command.help for command in commands}
-    lines = [_HEAD.format(version=_version(), shell="fish").rstrip()]
-    for command in commands:
-        here = _fish_seen(command.path)
-        if command.below:
-            not_yet = f"not __fish_seen_subcommand_from {' '.join(command.below)}"
-            condition = f"{here}; and {not_yet}" if here else not_yet
-            for name in command.below:
-                about = helps.get((*command.path, name), "")
-                lines.append(f"complete -c stablemtl -f -n '{condition}' -a {name} -d '{_quoted(about)}'")
-    for options, paths in _alike(commands).items():
-        for condition in _fish_conditions(paths):
-            lines += [_fish_option(condition, option) for option in options]
-    return "\n".join(lines) + "\n"
+    below = [(command.path, name) for command in commands for name in command.below]
+    lines = [f"set -g __stablemtl_commands {_fish_paths((*path, name) for path, name in below)}"]
+    for path, name in below:
+        lines.append(_fish_line(_fish_paths([path]), f"-f -a {name}", helps.get((*path, name), "")))
+    for number, (options, paths) in enumerate(_alike(commands).items()):
+        lines.append(f"set -g __stablemtl_{number} {_fish_paths(paths)}")
+        for option in options:
+            lines += _fish_option(f"$__stablemtl_{number}", option)
+    return _head("fish") + _FISH + "\n".join(lines) + "\n"
 
 
 SCRIPTS: dict[str, Callable[[Sequence[Command]], str]] = {
@@ -98,6 +100,12 @@ SCRIPTS: dict[str, Callable[[Sequence[Command]], str]] = {
     "fish": fish_script,
 }
 """Shell -> what makes its script."""
+
+
+def _head(shell: str) -> str:
+    from stablemtl import __version__
+
+    return f"# Completion of stablemtl {__version__} for {shell}. Written by: stablemtl completion {shell}\n"
 
 
 def _tables(commands: Sequence[Command]) -> str:
@@ -142,38 +150,28 @@ def _alike(commands: Sequence[Command]) -> dict[tuple[Option, ...], list[tuple[s
     return alike
 
 
-def _fish_seen(path: tuple[str, ...]) -> str:
-    return "; and ".join(f"__fish_seen_subcommand_from {name}" for name in path)
-
-
-def _fish_conditions(paths: Sequence[tuple[str, ...]]) -> list[str]:
-    """One condition for all paths below the same command."""
-    last: dict[tuple[str, ...], list[str]] = {}
-    for path in paths:
-        last.setdefault(path[:-1], []).extend(path[-1:])
-    conditions = []
-    for above, names in last.items():
-        seen = [_fish_seen(above)] if above else []
-        seen += [f"__fish_seen_subcommand_from {' '.join(names)}"] if names else ["__fish_use_subcommand"]
-        conditions.append("; and ".join(seen))
-    return conditions
-
-
-def _fish_option(condition: str, option: Option) -> str:
+def _fish_option(at: str, option: Option) -> list[str]:
     names = [f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in option.flags]
+    words = [f"-a {_quoted(' '.join(option.words))}"] if option.words else []
     if option.takes_value:
-        names.append("-r")
-    if option.words:
-        names.append(f"-a '{_quoted(' '.join(option.words))}'")
-    about = f" -d '{_quoted(option.help)}'" if option.help else ""
-    return f"complete -c stablemtl -n '{condition}' {' '.join(names)}{about}"
+        names.append("-r" if option.files else "-x")
+    lines = [_fish_line(at, " ".join(names + words), option.help)]
+    if option.many and words:  # fish takes a second value for an argument of the command
+        after = f"{at}; and __stablemtl_after {' '.join(option.flags)}"
+        lines.append(_fish_line(after, f"-f {words[0]}", option.help))
+    return lines
+
+
+def _fish_line(at: str, what: str, about: str) -> str:
+    line = f"complete -c stablemtl -n {_quoted(f'__stablemtl_at {at}')} {what}"
+    return f"{line} -d {_quoted(about)}" if about else line
+
+
+def _fish_paths(paths: Iterable[tuple[str, ...]]) -> str:
+    return " ".join(f'"{" ".join(path)}"' for path in paths)
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
-
-
-def _version() -> str:
-    from stablemtl import __version__
-
-    return __version__
+    """In the single quotes of fish."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -23,6 +23,8 @@ class Option:
     """Values that are known; others may be allowed as well."""
     many: bool = False
     """Whether several values may follow."""
+    files: bool = True
+    """Whether the value may be a file or a folder."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,15 @@ def _option(action: Any) -> Option:
         takes_value=action.nargs != 0,
         words=tuple(str(choice) for choice in action.choices or ()),
         many=many,
+        files=not action.choices,
     )
 
 
 def _with_values(option: Option, values: dict[str, tuple[str, ...]]) -> Option:
     field = option.flags[0].removeprefix("--").rpartition(".")[2]
-    return option if option.words or not option.takes_value else replace(option, words=values.get(field, ()))
+    if option.words or not option.takes_value or field not in values:
+        return option
+    return replace(option, words=values[field], files=field == "model")
 
 
 def _known_values() -> dict[str, tuple[str, ...]]:

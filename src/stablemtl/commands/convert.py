@@ -12,15 +12,17 @@ model.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from stablemtl.commands import convert_map
 from stablemtl.commands.convert_map import MapConfig
+from stablemtl.names import TASK_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +39,7 @@ class PublishedConfig:
     """Folder that receives the model."""
     heads: int | None = None
     """Heads of the task attention; the run's configuration says it, or else 4 as released."""
-    tasks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TASK ...")] = (
-        "semantic",
-        "normal",
-        "depth",
-        "optical_flow",
-        "scene_flow",
-        "shading",
-        "albedo",
-    )
+    tasks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TASK ...")] = TASK_NAMES
     """Tasks that the weights were trained for."""
     dtype: Literal["float32", "float16"] = "float32"
     """Number type of the written weights; float16 halves the size."""
@@ -53,6 +47,8 @@ class PublishedConfig:
     """Longest edge at which the model processes images by default [px]."""
     overwrite: bool = False
     """Replace --out if it is there."""
+    json: bool = False
+    """Print one JSON document, and nothing else, on stdout."""
 
 
 _KINDS = {
@@ -101,12 +97,14 @@ def _run_published(config: PublishedConfig) -> int:
     import torch
     from diffusers.utils import logging as diffusers_logging
 
+    from stablemtl.commands.json_document import print_json
     from stablemtl.published import convert_published
     from stablemtl.training.checkpoint import written_beside
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
+    start = time.perf_counter()
     pipeline = convert_published(
         config.auxiliary,
         config.main,
@@ -118,7 +116,38 @@ def _run_published(config: PublishedConfig) -> int:
     pipeline.to(dtype=getattr(torch, config.dtype))
     with written_beside(config.out) as beside:
         pipeline.save_pretrained(beside)
+    seconds = time.perf_counter() - start
+    if config.json:
+        print_json(_document(config, seconds))
+        return 0
     size = sum(path.stat().st_size for path in config.out.rglob("*") if path.is_file())
     kind = "multi-stream" if config.main is not None else "single-stream"
     print(f"{kind} model with {len(config.tasks)} tasks: {config.out} ({size / 1e9:.2f} GB)")
     return 0
+
+
+def _document(config: PublishedConfig, seconds: float) -> dict[str, Any]:
+    """What was written; the seconds are those of converting, without the checksums."""
+    from stablemtl import __version__
+    from stablemtl.folders.results import checksum
+
+    files = [
+        {
+            "name": path.relative_to(config.out).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": checksum(path),
+        }
+        for path in sorted(config.out.rglob("*"))
+        if path.is_file()
+    ]
+    return {
+        "stablemtl": __version__,
+        "out": str(config.out),
+        "streams": "single" if config.main is None else "multi",
+        "tasks": list(config.tasks),
+        "dtype": config.dtype,
+        "processing_resolution": config.processing_resolution,
+        "bytes": sum(file["bytes"] for file in files),
+        "files": files,
+        "seconds": seconds,
+    }

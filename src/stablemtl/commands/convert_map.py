@@ -79,7 +79,7 @@ def run(config: MapConfig) -> int:
 
 
 def _format(text: str) -> str:
-    from stablemtl.tasks.base import choose
+    from stablemtl.names import choose
 
     name = text.lower().removeprefix(".")
     name = _SUFFIX_NAMES.get(name, name)

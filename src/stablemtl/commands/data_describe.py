@@ -31,8 +31,8 @@ def run(config: DescribeConfig) -> int:
     """Print the graph."""
     from stablemtl.commands.json_document import print_json
     from stablemtl.data import mixture_entries, open_datasets, task_graph
+    from stablemtl.names import choose
     from stablemtl.tasks import TASKS
-    from stablemtl.tasks.base import choose
 
     for task in config.tasks:
         choose("task", task, TASKS)

@@ -2,7 +2,8 @@
 
 The new folder is a data folder like the one it was made from: ``stablemtl train ... --data.root`` takes it.
 Interrupted in any way, the same command goes on. With --verify, nothing is made: every file that is there is
-compared with its checksum, and the exit status is 1 if one differs.
+compared with its checksum, and the exit status is 1 if one differs. With --json, one document is printed
+instead of the table.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -58,18 +59,21 @@ class PrepareConfig:
     """Make anew what was made with other options or from other data."""
     verify: bool = False
     """Make nothing; compare what is there with its checksums."""
+    json: bool = False
+    """Print one JSON document, and nothing else, on stdout."""
 
 
 def run(config: PrepareConfig) -> int:
     """Prepare or verify, and print what is there."""
     out = config.root / "prepared" if config.out is None else config.out
-    return _verify(out) if config.verify else _prepare(config, out)
+    return _verify(config, out) if config.verify else _prepare(config, out)
 
 
 def _prepare(config: PrepareConfig, out: Path) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from stablemtl.commands.json_document import print_json
     from stablemtl.data.prepared.writing import prepare
 
     start = time.perf_counter()
@@ -92,11 +96,33 @@ def _prepare(config: PrepareConfig, out: Path) -> int:
             overwrite=config.overwrite,
             on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    _report(results, out, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    if config.json:
+        print_json(_document(config, results, out, seconds))
+    else:
+        _print(results, out, seconds)
+    _print_skipped(results)
     return 0
 
 
-def _report(results: Sequence[PreparedSplit], out: Path, seconds: float) -> None:
+def _document(
+    config: PrepareConfig, results: Sequence[PreparedSplit], out: Path, seconds: float
+) -> dict[str, Any]:
+    """What is there, by split."""
+    from stablemtl import __version__
+
+    return {
+        "stablemtl": __version__,
+        "root": str(config.root),
+        "out": str(out),
+        "splits": [{**asdict(one), "folder": str(one.folder)} for one in results],
+        **{total: sum(getattr(one, total) for one in results) for total in ("samples", "new", "bytes")},
+        "skipped": sum(len(one.skipped) for one in results),
+        "seconds": seconds,
+    }
+
+
+def _print(results: Sequence[PreparedSplit], out: Path, seconds: float) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -112,6 +138,13 @@ def _report(results: Sequence[PreparedSplit], out: Path, seconds: float) -> None
     pace = f" ({1000 * seconds / new:.1f} s per thousand)" if new else ""
     size = f"{sum(one.bytes for one in results)} bytes"
     console.print(Text(f"{samples} samples, {size}, in {out}; {new} of them new in {seconds:.1f} s{pace}"))
+
+
+def _print_skipped(results: Sequence[PreparedSplit]) -> None:
+    """What was left out, on stderr."""
+    from rich.console import Console
+    from rich.text import Text
+
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     skipped = [(one, sample) for one in results for sample in one.skipped]
     for one, sample in skipped:
@@ -120,13 +153,16 @@ def _report(results: Sequence[PreparedSplit], out: Path, seconds: float) -> None
         errors.print(Text(f"samples that could not be read: {len(skipped)}; --on-error raise tries again"))
 
 
-def _verify(out: Path) -> int:
+def _verify(config: PrepareConfig, out: Path) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+    from stablemtl import __version__
+    from stablemtl.commands.json_document import print_json
     from stablemtl.data.prepared.layout import HEADER
     from stablemtl.data.prepared.reading import AGAIN, verify_prepared
 
+    start = time.perf_counter()
     folders = sorted(path.parent for path in out.rglob(HEADER))
     if not folders:
         raise FileNotFoundError(f"no prepared samples in {out}. Give the --out that they were written to.")
@@ -138,10 +174,22 @@ def _verify(out: Path) -> int:
         bar = progress.add_task("checksums", total=total)
         for folder in folders:
             problems += verify_prepared(folder, on_progress=lambda read: progress.advance(bar, read))
+    if config.json:
+        document = {
+            "stablemtl": __version__,
+            "out": str(out),
+            "folders": [str(folder) for folder in folders],
+            "bytes": total,
+            "problems": problems,
+            "seconds": time.perf_counter() - start,
+        }
+        print_json(document)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
         print(f"found: {len(problems)}. {AGAIN}", file=sys.stderr)
         return 1
-    print(f"{', '.join(str(folder) for folder in folders)}: every file has its checksum ({total} bytes)")
+    if not config.json:
+        names = ", ".join(str(folder) for folder in folders)
+        print(f"{names}: every file has its checksum ({total} bytes)")
     return 0

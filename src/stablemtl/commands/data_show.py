@@ -61,7 +61,7 @@ def run(config: ShowConfig) -> int:
 def _open(config: ShowConfig) -> Dataset:
     """The one dataset; a broken one beside it does no harm."""
     from stablemtl.data import datasets_in
-    from stablemtl.tasks.base import choose
+    from stablemtl.names import choose
 
     info = choose("dataset", config.dataset, datasets_in(config.root))
     split = choose(f"part of {info.name}", config.part, info.splits)

@@ -4,14 +4,18 @@
     stablemtl predict street.jpg --model nano-openvino
 
 The folder holds the codec, the networks and exported.json. Image sizes and the choice of tasks stay open.
-Nothing is written if the results differ from torch's.
+Nothing is written if the results differ from torch's. With --json, one document about it is printed.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from stablemtl.exported.manifest import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,8 @@ class ExportConfig:
     """ONNX operator set."""
     overwrite: bool = False
     """Replace --out if it is there."""
+    json: bool = False
+    """Print one JSON document, and nothing else, on stdout."""
 
 
 def run(config: ExportConfig) -> int:
@@ -44,6 +50,7 @@ def run(config: ExportConfig) -> int:
 
     from diffusers.utils import logging as diffusers_logging
 
+    from stablemtl.commands.json_document import print_json
     from stablemtl.exported import export_pipeline
     from stablemtl.exported.manifest import Manifest
     from stablemtl.pipeline import StableMTLPipeline
@@ -51,6 +58,7 @@ def run(config: ExportConfig) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("stablemtl.exported").setLevel(logging.INFO)
     diffusers_logging.disable_progress_bar()
+    start = time.perf_counter()
     export_pipeline(
         StableMTLPipeline.from_pretrained(config.model),
         config.out,
@@ -61,13 +69,45 @@ def run(config: ExportConfig) -> int:
         overwrite=config.overwrite,
     )
     manifest = Manifest.read(config.out)
-    size = sum(file["bytes"] for file in manifest.files.values())
-    worst = max(one["whole"] for one in manifest.check)
+    if config.json:
+        print_json(_document(config, manifest, time.perf_counter() - start))
+        return 0
     print(
-        f"{manifest.streams}-stream model with {len(manifest.tasks)} tasks: {config.out} ({_bytes(size)}); "
-        f"largest difference from torch {worst:.1g}"
+        f"{manifest.streams}-stream model with {len(manifest.tasks)} tasks: {config.out} "
+        f"({_bytes(_size(manifest))}); largest difference from torch {_difference(manifest):.1g}"
     )
     return 0
+
+
+def _document(config: ExportConfig, manifest: Manifest, seconds: float) -> dict[str, Any]:
+    """What is in ``exported.json``, as far as it is of interest after writing it."""
+    from stablemtl import __version__
+
+    return {
+        "stablemtl": __version__,
+        "model": config.model,
+        "out": str(config.out),
+        "to": manifest.runtime,
+        "streams": manifest.streams,
+        "tasks": list(manifest.tasks),
+        "dtype": manifest.dtype,
+        "opset": manifest.opset,
+        "bytes": _size(manifest),
+        "files": [{"name": name, **facts} for name, facts in manifest.files.items()],
+        "largest_difference": _difference(manifest),
+        "check": manifest.check,
+        "versions": manifest.versions,
+        "seconds": seconds,
+    }
+
+
+def _size(manifest: Manifest) -> int:
+    return sum(file["bytes"] for file in manifest.files.values())
+
+
+def _difference(manifest: Manifest) -> float:
+    """The largest from torch, over both streams and all sizes that were tried."""
+    return max(one["whole"] for one in manifest.check)
 
 
 def _bytes(size: int) -> str:

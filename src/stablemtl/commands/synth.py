@@ -6,17 +6,29 @@ as FlyingChairs; each world carries only some of the labels, as the datasets do.
 
 The same seed gives the same scenes. Interrupted, a run ends after the scenes at work, and the same command
 goes on from there. A folder keeps to one recipe: other options need another folder.
+
+With --json, one document about the scenes and the folders is printed.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 from stablemtl.synth.config import BENCH_VERSION, SynthConfig
 
 
-def run(config: SynthConfig) -> int:
+@dataclass(frozen=True, kw_only=True)
+class SynthOptions(SynthConfig):
+    """Options of ``stablemtl synth``."""
+
+    json: bool = False
+    """Print one JSON document, and nothing else, on stdout."""
+
+
+def run(config: SynthOptions) -> int:
     """Make the scenes with a progress bar."""
     from rich.console import Console
     from rich.progress import (
@@ -28,10 +40,11 @@ def run(config: SynthConfig) -> int:
         TimeRemainingColumn,
     )
 
+    from stablemtl.commands.json_document import print_json
     from stablemtl.synth.generate import generate
 
-    console = Console()
-    start, made = time.perf_counter(), 0
+    console = Console(stderr=True)
+    start, new = time.perf_counter(), dict.fromkeys(config.made, 0)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -39,18 +52,57 @@ def run(config: SynthConfig) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with closing(generate(config)) as scenes, Progress(*columns, console=console) as progress:
+    with (
+        closing(generate(config)) as scenes,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
         bars = {world: progress.add_task(world, total=config.count) for world in config.made}
         for finished in scenes:
             progress.advance(bars[finished.world])
-            made += not finished.resumed
+            new[finished.world] += not finished.resumed
     seconds = time.perf_counter() - start
-    rate = f", {seconds / made:.2f} s each" if made else ""
-    console.print(
-        f"{made} new scenes in {seconds:.0f} s{rate}; {len(config.made) * config.count} in {config.out}"
-    )
+    if config.json:
+        print_json(_document(config, new, seconds))
+    else:
+        _print(config, sum(new.values()), seconds)
+    return 0
+
+
+def _print(config: SynthConfig, new: int, seconds: float) -> None:
+    rate = f", {seconds / new:.2f} s each" if new else ""
+    print(f"{new} new scenes in {seconds:.0f} s{rate}; {len(config.made) * config.count} in {config.out}")
     if config.bench:
         version = f"MiniBench version {BENCH_VERSION}, {config.count} scenes of each world"
         other = "not MiniBench, whose seed, size, samples and textures are the defaults"
-        console.print(version if config.minibench else other)
-    return 0
+        print(version if config.minibench else other)
+
+
+def _document(config: SynthConfig, new: dict[str, int], seconds: float) -> dict[str, Any]:
+    """The scenes of each world, and the datasets that the folder holds by now."""
+    from stablemtl import __version__
+    from stablemtl.data import CATALOG
+    from stablemtl.synth.recipe import recipe_path
+
+    folders = {name: config.out / info.folder for name, info in CATALOG.items()}
+    return {
+        "stablemtl": __version__,
+        "out": str(config.out),
+        "part": config.part,
+        "minibench": config.minibench,
+        "size": list(config.size),
+        "seed": config.seed,
+        "worlds": {
+            world: {"scenes": config.count, "new": new[world], "recipe": str(recipe_path(config, world))}
+            for world in config.made
+        },
+        "datasets": {
+            name: {
+                "folder": str(folder),
+                "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            }
+            for name, folder in folders.items()
+            if folder.is_dir()
+        },
+        "new": sum(new.values()),
+        "seconds": seconds,
+    }

@@ -16,8 +16,9 @@ from torch import Tensor
 from stablemtl.confidence.maps import ConsistencyMap
 from stablemtl.frames import Frame
 from stablemtl.images import ImageSource, read_pixels
+from stablemtl.names import choose
 from stablemtl.outputs import Prediction, Predictions
-from stablemtl.tasks.base import Task, TaskSpec, choose
+from stablemtl.tasks.base import Task, TaskSpec
 from stablemtl.tasks.geometry import unit_vectors
 from stablemtl.tasks.reductions import (
     angle_deg,

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stablemtl.data.sample import Sample
-from stablemtl.tasks.base import Task, choose
+from stablemtl.names import choose
+from stablemtl.tasks.base import Task
 from stablemtl.tasks.geometry import resize_nearest
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from stablemtl.names import choose
 from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
 
 Score = float | Sequence[float]
 """A task's headline figure, or one for each of its test sets."""

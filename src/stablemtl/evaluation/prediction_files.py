@@ -39,8 +39,9 @@ from torch import Tensor
 from stablemtl.data.sample import Dataset, DatasetWrapper, Sample
 from stablemtl.evaluation.benchmark import Benchmark
 from stablemtl.evaluation.prediction_reading import as_ids, read_values
+from stablemtl.names import choose
 from stablemtl.tasks import TASKS, build_task
-from stablemtl.tasks.base import Task, choose
+from stablemtl.tasks.base import Task
 
 SUFFIXES = (".npy", ".npz", ".flo", ".png", ".exr")
 FACTS = "predictions.json"

@@ -16,8 +16,8 @@ from stablemtl.evaluation.ranks import Alone, Ranks
 from stablemtl.evaluation.report import Failure, Report
 from stablemtl.evaluation.runner import Job, limit_of, open_benchmarks, rendering_seeds
 from stablemtl.evaluation.scoring import Progress, score
+from stablemtl.names import choose
 from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
 
 logger = logging.getLogger(__name__)
 

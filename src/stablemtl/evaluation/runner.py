@@ -21,8 +21,8 @@ from stablemtl.evaluation.protocols import PAPER, benchmarks_of, native_benchmar
 from stablemtl.evaluation.ranks import Alone, Ranks
 from stablemtl.evaluation.report import Failure, Report
 from stablemtl.evaluation.scoring import Progress, score
+from stablemtl.names import choose
 from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
 
 if TYPE_CHECKING:
     from stablemtl.pipeline import StableMTLPipeline

@@ -172,8 +172,8 @@ class Predictor:
         return options
 
     def _check(self) -> None:
+        from stablemtl.names import choose
         from stablemtl.outputs import FORMATS
-        from stablemtl.tasks.base import choose
 
         for task in self.options.tasks:
             choose("task", task, self.pipe.tasks)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemtl.tasks.base import choose
+from stablemtl.names import choose
 
 if TYPE_CHECKING:
     from stablemtl.outputs import Prediction

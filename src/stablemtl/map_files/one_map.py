@@ -11,7 +11,7 @@ from stablemtl import writers
 from stablemtl.map_files.formats import MAP_ENDINGS, why_not
 from stablemtl.map_files.layers import write_exr_map
 from stablemtl.map_files.palette import write_palette
-from stablemtl.tasks.base import choose
+from stablemtl.names import choose
 
 if TYPE_CHECKING:
     from stablemtl.outputs import Prediction

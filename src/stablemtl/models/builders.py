@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stablemtl.models.model import StableMTLModel
 from stablemtl.models.passes import SecondFrame
-from stablemtl.models.task_attention import TaskAttentionConfig
+from stablemtl.models.task_attention_config import TaskAttentionConfig
 from stablemtl.models.unets import unet_options
 
 PAIR_TASKS = ("optical_flow", "scene_flow")
@@ -37,11 +37,6 @@ def nano_unet_config(second_frame: SecondFrame = "duplicate") -> dict[str, Any]:
         "norm_num_groups": 16,
         "use_linear_projection": True,
     }
-
-
-def nano_task_attention_config() -> TaskAttentionConfig:
-    """Task attention of the nano model: the released one with narrower MLPs."""
-    return TaskAttentionConfig(heads=4, query_hidden_dim=64, query_hidden_layers=1, key_value_hidden=32)
 
 
 def nano_codec() -> AutoencoderTiny:

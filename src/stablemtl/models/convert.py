@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from stablemtl.models.model import StableMTLModel
 from stablemtl.models.passes import SecondFrame
-from stablemtl.models.task_attention import TaskAttention, TaskAttentionConfig, self_attention_blocks
+from stablemtl.models.task_attention import TaskAttention, self_attention_blocks
+from stablemtl.models.task_attention_config import TaskAttentionConfig
 from stablemtl.models.unets import unet_options
 
 logger = logging.getLogger(__name__)

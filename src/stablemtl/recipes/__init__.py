@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stablemtl.names import TASK_NAMES
 from stablemtl.recipes.ablations import ABLATIONS, ablation
 from stablemtl.recipes.full import single_task, stage1, stage2, tiny_codec
 from stablemtl.recipes.nano import (
@@ -17,7 +18,6 @@ from stablemtl.recipes.nano import (
     nano_stage2,
     nano_tiny_codec,
 )
-from stablemtl.tasks import TASKS
 from stablemtl.training.config import CodecRun, StageRun, TinyCodecRun
 
 __all__ = [
@@ -74,7 +74,7 @@ def _named(prefix: str, first: Callable[[], StageRun], second: Callable[[], Stag
 RECIPES: dict[str, Recipe] = {
     "stage1": stage1,
     "stage2": stage2,
-    **{f"single-{task.replace('_', '-')}": _single(single_task, task) for task in TASKS},
+    **{f"single-{task.replace('_', '-')}": _single(single_task, task) for task in TASK_NAMES},
     **_named("", stage1, stage2),
     "tiny-codec": tiny_codec,
     "nano-codec": nano_codec,
@@ -82,7 +82,7 @@ RECIPES: dict[str, Recipe] = {
     "nano-stage1": nano_stage1,
     "nano-stage2": nano_stage2,
     "nano-tiny-codec": nano_tiny_codec,
-    **{f"nano-single-{task.replace('_', '-')}": _single(nano_single_task, task) for task in TASKS},
+    **{f"nano-single-{task.replace('_', '-')}": _single(nano_single_task, task) for task in TASK_NAMES},
     **_named("nano-", nano_stage1_fresh, nano_stage2),
 }
 """Name on the command line to recipe, full size first, each group in the order of use."""

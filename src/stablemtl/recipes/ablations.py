@@ -10,10 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stablemtl.data import STABLEMTL_PAIRS
+from stablemtl.names import TASK_NAMES, choose
 from stablemtl.recipes.full import BASE
-from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
 from stablemtl.training.adaptive import AdaptiveConfig
 from stablemtl.training.config import StageRun
 
@@ -61,7 +59,11 @@ def _without(dataset: str, tasks: Collection[str]) -> Callable[[StageRun], Stage
     """Tasks that no longer learn from a dataset; the weights of the others stay in proportion."""
 
     def change(run: StageRun) -> StageRun:
-        pairs = STABLEMTL_PAIRS if run.data.pairs is None else run.data.pairs
+        pairs = run.data.pairs
+        if pairs is None:
+            from stablemtl.data import STABLEMTL_PAIRS  # takes long to import
+
+            pairs = STABLEMTL_PAIRS
         kept = tuple(pair for pair in pairs if not (pair[0] == dataset and pair[1] in tasks))
         return replace(run, data=replace(run.data, pairs=kept))
 
@@ -127,9 +129,9 @@ ABLATIONS: dict[str, Ablation] = {
         f"tasks{count}": Ablation(
             what=f"The first {count} tasks alone, a growing set (figure 6; the order is ours).",
             stages=(1, 2),
-            change=_tasks(tuple(TASKS)[:count]),
+            change=_tasks(TASK_NAMES[:count]),
         )
-        for count in range(2, len(TASKS))
+        for count in range(2, len(TASK_NAMES))
     },
     "shared-projections": Ablation(
         what="One set of query, key and value projections for all tasks (table 4).",

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stablemtl.models.task_attention import TaskAttentionConfig
-from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
+from stablemtl.models.task_attention_config import TaskAttentionConfig
+from stablemtl.names import TASK_NAMES, choose
 from stablemtl.training.config import DataConfig, LoopConfig, StageRun, TinyCodecRun
 
 BASE = "models/stable-diffusion-2"
@@ -67,7 +66,7 @@ def single_task(task: str) -> StageRun:
     Raises:
         ValueError: unknown task.
     """
-    choose("task", task, TASKS)
+    choose("task", task, dict.fromkeys(TASK_NAMES))
     return replace(stage1(), tasks=(task,), out=Path(f"runs/single-{task.replace('_', '-')}"))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stablemtl.models.builders import nano_task_attention_config
-from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
+from stablemtl.models.task_attention_config import nano_task_attention_config
+from stablemtl.names import TASK_NAMES, choose
 from stablemtl.training.config import CodecRun, DataConfig, LoopConfig, StageRun, TinyCodecRun
 
 NANO_TASK_OPTIONS: dict[str, dict[str, str | float]] = {
@@ -119,7 +118,7 @@ def nano_single_task(task: str) -> StageRun:
     Raises:
         ValueError: unknown task.
     """
-    choose("task", task, TASKS)
+    choose("task", task, dict.fromkeys(TASK_NAMES))
     run = nano_stage1_fresh()
     return replace(
         run,

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stablemtl.names import choose
 from stablemtl.tasks import albedo, depth, normal, optical_flow, scene_flow, semantic, shading
-from stablemtl.tasks.base import Metric, Task, TaskSpec, choose
+from stablemtl.tasks.base import Metric, Task, TaskSpec
 
 __all__ = ["TASKS", "Metric", "Task", "TaskSpec", "build_task", "build_tasks"]
 

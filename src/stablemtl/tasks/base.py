@@ -5,9 +5,8 @@ Dimensions: B batch, C channels of the target, H and W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -185,17 +184,3 @@ class Task(Protocol):
             ValueError: shapes disagree, ``valid`` is not bool, or ``value_range`` is empty or not finite.
         """
         ...
-
-
-_Option = TypeVar("_Option")
-
-
-def choose(kind: str, name: str, choices: Mapping[str, _Option]) -> _Option:
-    """``choices[name]``, or an error that lists the choices.
-
-    Raises:
-        ValueError: ``name`` is not a key of ``choices``.
-    """
-    if name not in choices:
-        raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(sorted(choices))}")
-    return choices[name]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stablemtl.tasks.base import TaskSpec, choose
+from stablemtl.names import choose
+from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_label
 from stablemtl.tasks.coloring import prepare, spectral, stretch, to_bytes
 from stablemtl.tasks.depth_metrics import DepthMetric

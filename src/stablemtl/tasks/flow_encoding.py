@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from stablemtl.tasks.base import choose
+from stablemtl.names import choose
 
 
 @dataclass(frozen=True)

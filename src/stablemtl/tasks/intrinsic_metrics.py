@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stablemtl.tasks.base import TaskSpec, choose
+from stablemtl.names import choose
+from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_pair
 from stablemtl.tasks.reductions import RunningMeans, least_squares_scale, masked_map
 

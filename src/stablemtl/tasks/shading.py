@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stablemtl.tasks.base import TaskSpec, choose
+from stablemtl.names import choose
+from stablemtl.tasks.base import TaskSpec
 from stablemtl.tasks.checks import as_image, as_label
 from stablemtl.tasks.intrinsic_metrics import IntrinsicMetric, RmseOver
 from stablemtl.tasks.map_task import MapTask

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stablemtl.data import Mixture
+if TYPE_CHECKING:
+    from stablemtl.data import Mixture
 
 _FIRST = 5  # losses of a task whose mean is L(0)
 _DECAY = 0.9  # of the running mean, per step of the task

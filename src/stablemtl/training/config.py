@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from stablemtl.models.task_attention import TaskAttentionConfig
+from stablemtl.models.task_attention_config import TaskAttentionConfig
+from stablemtl.names import TASK_NAMES
 from stablemtl.training.adaptive import AdaptiveConfig
 from stablemtl.training.lora import LoraOptions
 from stablemtl.training.schedule import published_factor
@@ -249,15 +250,7 @@ class StageRun:
     init: Path | None = None
     """Stage 2: folder of stage 1's pipeline. Stage 1: folder of a pipeline whose single stream it goes on
     with, or ``nano``."""
-    tasks: tuple[str, ...] = (
-        "semantic",
-        "normal",
-        "depth",
-        "optical_flow",
-        "scene_flow",
-        "shading",
-        "albedo",
-    )
+    tasks: tuple[str, ...] = TASK_NAMES
     """Tasks of a new model; with ``init`` they are its own."""
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Encoding of each task of a new model, the published one if not named; ``init`` keeps its own."""

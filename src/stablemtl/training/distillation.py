@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -91,12 +92,13 @@ def distill_codec(run: TinyCodecRun) -> Path:
 
     def preview(module: nn.Module, step: int) -> dict[str, float]:
         """How far both halves are from the codec on each task's label images, and on frames."""
-        found = {}
+        found: dict[str, float] = {}
+        learnt = LatentCodec(cast(_Student, module).vae)
         for task in mixture.tasks:
             batch = collate(mixture.only([task]).batch(0))
             labels, frames = tasks[task].encode(batch.target, batch.valid), batch.image * 2 - 1
             for name, images in ((task, labels), ("frames", frames)):
-                parts = disagreement(codec, module.codec, images.to(accelerator.device))
+                parts = disagreement(codec, learnt, images.to(accelerator.device))
                 found |= {f"{name} {part}": round(value, 5) for part, value in parts.items()}
         return found
 

@@ -14,10 +14,10 @@ from stablemtl.data import PUBLISHED_SIZES
 from stablemtl.models.builders import (
     NANO_DOWNSCALE,
     NANO_TOKENS,
-    nano_task_attention_config,
     nano_unet_config,
 )
 from stablemtl.models.model import StableMTLModel
+from stablemtl.models.task_attention_config import nano_task_attention_config
 from stablemtl.models.unets import unet_options
 from stablemtl.tasks import TASKS
 from stablemtl.training.config import StageRun

@@ -15,7 +15,7 @@ import torch
 
 from stablemtl.models.builders import PAIR_TASKS
 from stablemtl.models.model import StableMTLModel
-from stablemtl.models.task_attention import TaskAttentionConfig
+from stablemtl.models.task_attention_config import TaskAttentionConfig
 from stablemtl.training.cache_size import CacheSize, cache_size
 from stablemtl.training.config import LoopConfig
 from stablemtl.training.dry_step import AUTOCAST, DryStep, dry_step

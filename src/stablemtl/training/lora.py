@@ -7,8 +7,10 @@ that a finished model is like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from diffusers import UNet2DConditionModel
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 
 @dataclass(frozen=True, kw_only=True)

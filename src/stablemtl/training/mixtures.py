@@ -21,8 +21,9 @@ from stablemtl.data import (
     open_datasets,
     published_augmentation,
 )
+from stablemtl.names import choose
 from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import Task, choose
+from stablemtl.tasks.base import Task
 from stablemtl.training.config import Augmentation, DataConfig, LoopConfig
 
 Chain = Callable[[str, str], Sequence[Transform]]

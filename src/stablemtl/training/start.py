@@ -12,11 +12,13 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
 from stablemtl.locate import EMBEDDED, find_model
-from stablemtl.models.builders import from_base, nano_model, nano_task_attention_config
+from stablemtl.models.builders import from_base, nano_model
 from stablemtl.models.model import StableMTLModel
+from stablemtl.models.task_attention_config import nano_task_attention_config
+from stablemtl.names import choose
 from stablemtl.pipeline import StableMTLPipeline
 from stablemtl.tasks import build_tasks
-from stablemtl.tasks.base import Task, choose
+from stablemtl.tasks.base import Task
 from stablemtl.training.config import StageRun
 from stablemtl.training.lora import add_lora
 

@@ -19,7 +19,7 @@ from stablemtl.data.prepared.ledger import Ledger, open_ledger
 from stablemtl.data.prepared.reading import is_prepared
 from stablemtl.data.sample import Dataset, EmptySplitError
 from stablemtl.data.transforms import PUBLISHED_SIZES
-from stablemtl.tasks.base import choose
+from stablemtl.names import choose
 
 logger = logging.getLogger(__name__)
 

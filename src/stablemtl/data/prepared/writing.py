@@ -18,8 +18,8 @@ from stablemtl.data.prepared.layout import FRAMES, Compression, LabelDtype, Opti
 from stablemtl.data.prepared.ledger import Ledger
 from stablemtl.data.prepared.plan import Work, plan, published_size, select
 from stablemtl.data.prepared.pool import Made, make_blocks
+from stablemtl.names import choose
 from stablemtl.tasks import TASKS
-from stablemtl.tasks.base import choose
 
 Size = tuple[int, int] | Literal["published"]
 
