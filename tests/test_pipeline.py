@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -119,6 +120,14 @@ def test_streams_differ(tiny_pipeline: StableMTLPipeline) -> None:
     assert not same(
         tiny_pipeline(IMAGE, tasks="depth"), tiny_pipeline(IMAGE, tasks="depth", single_stream=True)
     )
+
+
+def test_double_precision(tiny_pipeline: StableMTLPipeline) -> None:
+    double = copy.deepcopy(tiny_pipeline).to(torch.float64)
+    single = tiny_pipeline(IMAGE, IMAGE_NEXT, tasks="depth")["depth"].values
+    found = double(IMAGE, IMAGE_NEXT, tasks="depth")["depth"].values
+    assert not np.array_equal(found, single)
+    np.testing.assert_allclose(found, single, rtol=1e-4)
 
 
 def test_batch_tasks_changes_nothing(tiny_pipeline: StableMTLPipeline) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stablemtl import StableMTLPipeline
 from stablemtl.app.shelf import Shelf
-from stablemtl.exported.manifest import Manifest
+from stablemtl.exported.manifest import Manifest, describe_files
 from stablemtl.tasks import TASKS
 
 
@@ -85,7 +86,7 @@ def test_a_model_serves_one_at_a_time(tiny_folder: Path) -> None:
 def test_an_exported_model_is_offered_too(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Manifest(
+    manifest = Manifest(
         runtime="onnx",
         streams="multi",
         tasks=("depth", "normal"),
@@ -98,7 +99,10 @@ def test_an_exported_model_is_offered_too(
         dtype="float32",
         opset=20,
         source="tiny",
-    ).write(tmp_path)
+    )
+    for graph in manifest.graphs.values():
+        (tmp_path / graph).write_bytes(b"a graph")
+    replace(manifest, files=describe_files(tmp_path.iterdir())).write(tmp_path)
     shelf = Shelf([str(tmp_path)], device="cuda")
     offer = shelf.offer(tmp_path.name)
     assert (offer.tasks, offer.streams) == (("depth", "normal"), ("multi",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 from pathlib import Path
@@ -126,8 +127,9 @@ def read(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_schedules(script, monkeypatch, tmp_path, capsys) -> None:
+def test_schedules(script, tiny_pipeline, monkeypatch, tmp_path, capsys) -> None:
     schedules = script("schedules")
+    monkeypatch.setattr(schedules, "load", lambda size, device, dtype: copy.deepcopy(tiny_pipeline))
     counts = iter([{"matmul": 4.0, "convolution": 2.0}, {"matmul": 1.0, "convolution": 1.0}])
     monkeypatch.setattr(schedules, "count_operations", lambda call: next(counts))
     schedules.main(schedules.ScheduleOptions(**SMALL, out=tmp_path, tasks=(1,), frames=(2,), reference=True))

@@ -74,9 +74,7 @@ class Optimizations:
             ):
                 problems.append(f"{name} must be 1 or more, got {value!r}")
         if not isinstance(self.dtype, torch.dtype) or self.dtype not in DTYPES:
-            problems.append(
-                f"dtype must be torch.float32, torch.bfloat16 or torch.float16, got {self.dtype!r}"
-            )
+            problems.append(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {self.dtype!r}")
         unknown = sorted(set(self.int8_networks) - set(NETWORKS))
         if isinstance(self.int8_networks, str) or unknown or not self.int8_networks:
             problems.append(
@@ -122,7 +120,7 @@ class Optimizations:
         ]
 
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def _on(value: bool) -> str:

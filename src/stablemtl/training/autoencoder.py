@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stablemtl.data import Mixture, collate
 from stablemtl.models.builders import NANO_DOWNSCALE, nano_codec
 from stablemtl.models.codec import LatentCodec
+from stablemtl.saved_configs import drop_derived_entries
 from stablemtl.tasks import build_tasks
 from stablemtl.tasks.base import Task
 from stablemtl.training.checkpoint import written_beside
@@ -139,5 +140,6 @@ def train_codec(run: CodecRun) -> Path:
     if accelerator.is_main_process:
         with written_beside(folder) as beside:
             vae.save_pretrained(beside)
+            drop_derived_entries(beside / "config.json", AutoencoderTiny)
     logger.info("codec written to %s", folder)
     return folder

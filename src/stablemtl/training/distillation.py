@@ -15,6 +15,7 @@ from stablemtl.data import collate
 from stablemtl.models.codec import LatentCodec
 from stablemtl.optimization.tiny_codec import LARGEST_DISAGREEMENT, disagreement
 from stablemtl.pipeline import StableMTLPipeline
+from stablemtl.saved_configs import drop_derived_entries
 from stablemtl.training.autoencoder import reconstruction_loss
 from stablemtl.training.checkpoint import written_beside
 from stablemtl.training.codec_images import CodecImages
@@ -121,5 +122,6 @@ def distill_codec(run: TinyCodecRun) -> Path:
     if accelerator.is_main_process:
         with written_beside(folder) as beside:
             student.vae.to("cpu").eval().save_pretrained(beside)
+            drop_derived_entries(beside / "config.json", AutoencoderTiny)
     logger.info("tiny codec written to %s", folder)
     return folder
