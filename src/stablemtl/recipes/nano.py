@@ -47,7 +47,7 @@ def nano_codec() -> CodecRun:
 
 
 def nano_tiny_codec() -> TinyCodecRun:
-    """A codec of a sixth of the arithmetic for the nano model's latents, learnt from its own."""
+    """A codec of a fifth of the arithmetic for the nano model's latents, learnt from its own."""
     return TinyCodecRun(
         model="nano",
         data=DataConfig(root=Path("data/mini"), pairs=NANO_PAIRS),
